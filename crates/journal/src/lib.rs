@@ -1,1 +1,12 @@
-//! Placeholder.
+//! The journal: append-only event streams, leases, claims and the commands inbox, behind one port.
+//!
+//! All processes meet here: a terminal, a CI job and a server are equal clients. The journal stores records as text and
+//! does not know what they mean. Safety rests on two rules that every implementation keeps, under one contract test:
+//! what [`Journal::append`] confirmed is durable, and nothing is appended under a lease that is not current.
+
+pub mod port;
+
+pub use port::{
+    Append, AppendError, ClaimChange, CommandId, Holder, Inbox, Journal, JournalError, Lease,
+    LeaseRefused, Record, RunSummary, Scope,
+};

@@ -1,1 +1,40 @@
-//! Placeholder.
+//! The nouns of Serin: names, versions, topology, policy, observations, plans.
+//!
+//! Nothing here does anything: no I/O, no clock, no randomness. Every other package speaks in these types, and the
+//! journal stores plans made of them, so a change to a serialised field is a change of the journal's format.
+//! Read [`plan::Plan`] first; the rest is what it is made of.
+
+pub mod argv;
+pub mod build;
+pub mod digest;
+pub mod names;
+pub mod observation;
+pub mod plan;
+pub mod policy;
+pub mod time;
+pub mod topology;
+pub mod verdict;
+pub mod version;
+
+pub use argv::{Argument, Argv, InvalidArgument};
+pub use build::{Build, BuildKind};
+pub use digest::{InvalidSha256, Sha256};
+pub use names::{
+    BackendName, EnvironmentName, FleetName, HostName, InvalidName, LbName, PackageName,
+    PipelineName, QaName, RoleName, RunId, ServerName, ServiceName,
+};
+pub use observation::{
+    AdminState, ConfigManagementState, HostObservation, LbObservation, Observed, PackageState,
+    ServerObservation, Workers,
+};
+pub use plan::{Action, Lane, MigrationKind, Phase, Plan, Stage, Step, StepId, StepKind, Subject};
+pub use policy::{
+    AtDeadline, Drain, InvalidLimit, Limit, Profile, Quiet, Role, ServiceAction, ServiceHow,
+};
+pub use time::Timestamp;
+pub use topology::{
+    AlertSource, Attribution, ConfigManagement, Environment, Fleet, Host, LbServer, LoadBalancer,
+    QaReport, QaSuite, Topology, VersionRecord,
+};
+pub use verdict::{Reason, Verdict};
+pub use version::{DebVersion, InvalidVersion};

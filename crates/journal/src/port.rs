@@ -1,0 +1,258 @@
+//! The port that every journal implements.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serin_model::{EnvironmentName, RunId, Timestamp};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// A journal. Every method is one transaction.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Makes a new run with its first record, and returns its id: `r-1`, `r-2`, in order.
+    async fn create_run(&self, first: &str, now: Timestamp) -> Result<RunId, JournalError>;
+
+    /// Returns all runs, newest first.
+    async fn runs(&self) -> Result<Vec<RunSummary>, JournalError>;
+
+    /// Returns the records of a run after a sequence number, in order; 0 returns all.
+    async fn read(&self, run: &RunId, after: u64) -> Result<Vec<Record>, JournalError>;
+
+    /// Takes a lease, with the next number of its scope.
+    ///
+    /// A holder on this machine that is dead (its file lock is free) is replaced at once. A holder that lives is
+    /// replaced only when this process has seen its beat unchanged for a whole `ttl` on its own monotonic clock: the
+    /// call then waits that long. A beat that moves refuses at once, or as soon as it is seen to move.
+    async fn take_lease(
+        &self,
+        scope: &Scope,
+        holder: &Holder,
+        ttl: Duration,
+    ) -> Result<Lease, LeaseRefused>;
+
+    /// Shows that the holder lives. Fails when the lease was taken by another.
+    async fn beat(&self, lease: &Lease) -> Result<(), AppendError>;
+
+    /// Gives a lease back. A lease that was lost is none of our business any more: that is no error.
+    async fn release_lease(&self, lease: &Lease) -> Result<(), JournalError>;
+
+    /// Returns who holds a lease now, if anyone does, and whether that holder is known to be dead.
+    async fn holder(&self, scope: &Scope) -> Result<Option<(Holder, bool)>, JournalError>;
+
+    /// Appends records and changes claims, all or nothing, and returns the new last sequence number.
+    ///
+    /// When it returns, the records are on disk. On any error nothing was written.
+    async fn append(&self, append: &Append<'_>) -> Result<u64, AppendError>;
+
+    /// Returns which run each claimed environment belongs to.
+    async fn claims(&self) -> Result<BTreeMap<EnvironmentName, RunId>, JournalError>;
+
+    /// Puts a command into an environment's inbox.
+    async fn send(
+        &self,
+        environment: &EnvironmentName,
+        body: &str,
+        now: Timestamp,
+    ) -> Result<CommandId, JournalError>;
+
+    /// Returns the commands of an environment that have no answer yet, oldest first.
+    async fn inbox(&self, environment: &EnvironmentName) -> Result<Vec<Inbox>, JournalError>;
+
+    /// Answers a command, once. Fenced like an append.
+    async fn answer(
+        &self,
+        lease: &Lease,
+        command: CommandId,
+        answer: &str,
+    ) -> Result<(), AppendError>;
+
+    /// Returns the answer to a command, if there is one yet.
+    async fn answered(&self, command: CommandId) -> Result<Option<String>, JournalError>;
+}
+
+/// What to append.
+#[derive(Debug, Clone)]
+pub struct Append<'a> {
+    /// The run.
+    pub run: &'a RunId,
+    /// The sequence number of its last record, as the caller knows it.
+    pub expected: u64,
+    /// The records, as text.
+    pub records: &'a [String],
+    /// When they happened.
+    pub at: Timestamp,
+    /// All of these must be current.
+    pub leases: &'a [Lease],
+    /// Changes of claims that the records describe.
+    pub claims: &'a [ClaimChange],
+}
+
+/// A change of who an environment belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimChange {
+    /// The appending run takes the environment, which must be free or its own.
+    Take(EnvironmentName),
+    /// The appending run gives the environment back; no error if it does not have it.
+    Release(EnvironmentName),
+}
+
+/// A record of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its number in the run, from 1 without gaps.
+    pub seq: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What happened, as text.
+    pub body: String,
+}
+
+/// A run, as the list of runs shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Its id.
+    pub id: RunId,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The number of its last record.
+    pub last: u64,
+}
+
+/// What a lease is for: acting for a run, or for an environment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// A run: one process decides for it.
+    Run(RunId),
+    /// An environment: one process acts in it. The number is the fence on its hosts and load balancers.
+    Environment(EnvironmentName),
+}
+
+/// Who holds a lease: a process, as people would look for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The user.
+    pub user: String,
+    /// The machine.
+    pub machine: String,
+    /// The process.
+    pub pid: u32,
+}
+
+/// A lease that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// What it is for.
+    pub scope: Scope,
+    /// Its number: one more than that of the lease before it.
+    pub epoch: u64,
+}
+
+/// A command's number in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CommandId(pub u64);
+
+/// A command that waits for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbox {
+    /// Its number.
+    pub id: CommandId,
+    /// When it was sent.
+    pub at: Timestamp,
+    /// What is asked, as text.
+    pub body: String,
+}
+
+/// Why the journal could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    NoSuchRun(RunId),
+    /// The disk is full: nothing was written.
+    #[error("the journal's disk is full; nothing was written")]
+    Full,
+    /// It was written by a newer Serin.
+    #[error("the journal has format {found}, this serin knows formats up to {known}")]
+    Newer {
+        /// The format of the journal.
+        found: u32,
+        /// The newest format that is known here.
+        known: u32,
+    },
+    /// What is stored is damaged.
+    #[error("the journal is damaged: {0}")]
+    Damaged(String),
+    /// Anything else that the storage says.
+    #[error("the journal could not be used: {what}")]
+    Storage {
+        /// What was being done.
+        what: String,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Why nothing was appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Another process has taken the lease: this one must stop acting.
+    #[error("the lease for {scope} was taken over (number {current} is current)")]
+    LeaseLost {
+        /// Which lease.
+        scope: Scope,
+        /// The number that is current.
+        current: u64,
+    },
+    /// The run has other records than the caller knows.
+    #[error("the run has {found} records, {expected} were expected")]
+    Conflict {
+        /// What the caller knows.
+        expected: u64,
+        /// What there is.
+        found: u64,
+    },
+    /// The environment belongs to another run.
+    #[error("{environment} belongs to run {run}")]
+    Claimed {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The run that it belongs to.
+        run: RunId,
+    },
+    /// The journal could not be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Why a lease was not given.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseRefused {
+    /// Someone holds it and lives.
+    #[error("{holder} acts for {scope}")]
+    Held {
+        /// What it is for.
+        scope: Scope,
+        /// Who holds it.
+        holder: Holder,
+    },
+    /// The journal could not be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(run) => write!(f, "run {run}"),
+            Self::Environment(environment) => write!(f, "environment {environment}"),
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{} (pid {})", self.user, self.machine, self.pid)
+    }
+}

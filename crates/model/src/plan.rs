@@ -1,0 +1,281 @@
+//! Plans: the complete, immutable outcome of planning one pipeline for one build.
+//!
+//! Pipeline > stage > phase > lane > step. Phases of a stage run one after the other; the lanes of a phase run side
+//! by side, as far as budgets let them; the steps of a lane run in order. A plan leaves the engine no choice but when.
+//!
+//! Invariants (checked by the planner's linter): step ids are unique; a lane that takes a host out of service ends
+//! by bringing it back; every host, fleet and environment that a step names is in the plan's topology.
+
+use crate::{
+    Build, DebVersion, EnvironmentName, FleetName, HostName, PipelineName, QaName, RoleName,
+    Topology, time,
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// A complete plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The recipe it was made by.
+    pub pipeline: PipelineName,
+    /// The build, pinned to its bytes.
+    pub build: Build,
+    /// What it was made for: a later change of the configuration does not reach it.
+    pub topology: Topology,
+    /// Its stages, in order. Stages with nothing to do are left out.
+    pub stages: Vec<Stage>,
+}
+
+/// A numbered part of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Its number in the pipeline.
+    pub number: u32,
+    /// What it does, in words.
+    pub title: String,
+    /// Where.
+    pub environment: EnvironmentName,
+    /// Its phases, in order.
+    pub phases: Vec<Phase>,
+}
+
+/// Lanes that run side by side; the next phase begins when all of them are done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phase {
+    /// What it does, in words.
+    pub title: String,
+    /// Its lanes.
+    pub lanes: Vec<Lane>,
+}
+
+/// Steps that run one after the other on one subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// What they are about.
+    pub subject: Subject,
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+/// What a lane is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// One host.
+    Host(HostName),
+    /// A fleet as a whole.
+    Fleet(FleetName),
+    /// The stage's environment as a whole.
+    Environment,
+}
+
+/// The smallest journaled unit: one effect on one subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its id, unique in the plan, for example `6/web-cny-01.gprd/install`.
+    pub id: StepId,
+    /// What is done.
+    pub action: Action,
+}
+
+/// The id of a step: stage, subject and action, readable and fit for a file name on a host.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StepId(String);
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// No alert of the environment is firing, and alerts can be read.
+    Guard,
+    /// Stop config management on the host and wait until it is quiet.
+    StopConfigManagement,
+    /// Start it again if the host runs what its fleet's record says; otherwise leave it stopped.
+    StartConfigManagement {
+        /// The fleet whose record the host reads.
+        fleet: FleetName,
+    },
+    /// Record the build's version for a fleet.
+    RecordVersion {
+        /// The fleet.
+        fleet: FleetName,
+        /// What is recorded now; `None`: nothing.
+        from: Option<DebVersion>,
+    },
+    /// Set the share of traffic that the fleet gets.
+    SetShare {
+        /// The fleet.
+        fleet: FleetName,
+        /// Percent.
+        percent: u8,
+    },
+    /// The host is as the plan expects it, has room for the package, and its files are in place.
+    CheckHost {
+        /// The version that is installed now; `None`: none.
+        from: Option<DebVersion>,
+    },
+    /// Fetch the package and prove its bytes.
+    Fetch,
+    /// Ask the profile whether the host's configuration fits the build.
+    CheckConfig,
+    /// Take the host out of service and wait until nothing is left on it.
+    Drain,
+    /// Install the build's package.
+    Install {
+        /// The version that is installed now; `None`: none.
+        from: Option<DebVersion>,
+    },
+    /// Bring the host's configuration up to date.
+    Reconfigure,
+    /// Have every service run the build, and stay healthy for a while.
+    Activate,
+    /// Put the host back into service and wait until it is UP everywhere.
+    Ready,
+    /// Run the build's migrations.
+    Migrate(MigrationKind),
+    /// Test the environment.
+    Qa(QaName),
+    /// Watch alerts for a while with nothing else happening.
+    Bake {
+        /// How long, in milliseconds.
+        #[serde(with = "time::millis")]
+        duration: Duration,
+    },
+    /// Ask every host and load balancer of the environment whether it is as intended.
+    Sweep {
+        /// The fleets and roles that must run the build now.
+        intended: Vec<(FleetName, RoleName)>,
+    },
+}
+
+/// Which of a build's migrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MigrationKind {
+    /// Those that must come before the new code.
+    Regular,
+    /// Those that must come after it, past which there is no going back.
+    PostDeployment,
+}
+
+/// What may be done when it is not known whether a step's act happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepKind {
+    /// Look, then act again: acting twice ends in the same world.
+    Repeatable,
+    /// Look; if looking cannot tell, a person must.
+    Settle,
+    /// Reads only: nothing can be left half done.
+    Watch,
+}
+
+impl Action {
+    /// Returns what may be done when an outcome is unknown.
+    pub fn kind(&self) -> StepKind {
+        match self {
+            Self::Guard | Self::Bake { .. } | Self::Sweep { .. } | Self::CheckHost { .. } => {
+                StepKind::Watch
+            }
+            Self::Migrate(_) => StepKind::Settle,
+            Self::StopConfigManagement
+            | Self::StartConfigManagement { .. }
+            | Self::RecordVersion { .. }
+            | Self::SetShare { .. }
+            | Self::Fetch
+            | Self::CheckConfig
+            | Self::Drain
+            | Self::Install { .. }
+            | Self::Reconfigure
+            | Self::Activate
+            | Self::Ready
+            | Self::Qa(_) => StepKind::Repeatable,
+        }
+    }
+
+    /// Returns the action's short name, the last part of a step id.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Guard => "guard",
+            Self::StopConfigManagement => "stop-config-management",
+            Self::StartConfigManagement { .. } => "start-config-management",
+            Self::RecordVersion { .. } => "record-version",
+            Self::SetShare { .. } => "set-share",
+            Self::CheckHost { .. } => "check",
+            Self::Fetch => "fetch",
+            Self::CheckConfig => "check-config",
+            Self::Drain => "drain",
+            Self::Install { .. } => "install",
+            Self::Reconfigure => "reconfigure",
+            Self::Activate => "activate",
+            Self::Ready => "ready",
+            Self::Migrate(MigrationKind::Regular) => "migrate",
+            Self::Migrate(MigrationKind::PostDeployment) => "migrate-post-deployment",
+            Self::Qa(_) => "qa",
+            Self::Bake { .. } => "bake",
+            Self::Sweep { .. } => "sweep",
+        }
+    }
+}
+
+impl StepId {
+    /// Makes the id of a step of a stage; `distinct` tells apart steps of one action on one subject.
+    pub fn new(stage: u32, subject: &str, action: &Action, distinct: Option<&str>) -> Self {
+        match distinct {
+            Some(distinct) => Self(format!("{stage}/{subject}/{}.{distinct}", action.name())),
+            None => Self(format!("{stage}/{subject}/{}", action.name())),
+        }
+    }
+
+    /// Returns the id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host) => host.fmt(f),
+            Self::Fleet(fleet) => fleet.fmt(f),
+            Self::Environment => f.pad("environment"),
+        }
+    }
+}
+
+impl Plan {
+    /// Returns every step with the stage and lane that it is in, in order.
+    pub fn steps(&self) -> impl Iterator<Item = (&Stage, &Lane, &Step)> {
+        self.stages.iter().flat_map(|stage| {
+            stage.phases.iter().flat_map(move |phase| {
+                phase
+                    .lanes
+                    .iter()
+                    .flat_map(move |lane| lane.steps.iter().map(move |step| (stage, lane, step)))
+            })
+        })
+    }
+
+    /// Returns a step by its id.
+    pub fn step(&self, id: &StepId) -> Option<(&Stage, &Lane, &Step)> {
+        self.steps().find(|(_, _, step)| &step.id == id)
+    }
+
+    /// Tells whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty()
+    }
+}
