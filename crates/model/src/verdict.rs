@@ -87,6 +87,15 @@ pub enum Reason {
     QaBroken(String),
     /// Hosts or servers are not as they should be after everything was done.
     Strays(Vec<String>),
+    /// A step failed on a host.
+    StepFailed {
+        /// The host.
+        host: HostName,
+        /// The step's action.
+        step: String,
+        /// What went wrong.
+        reason: Box<Reason>,
+    },
     /// A person asked for it.
     Person {
         /// Who.
@@ -150,6 +159,7 @@ impl fmt::Display for Reason {
                 f.write_str("not as intended: ")?;
                 list(f, strays)
             }
+            Self::StepFailed { host, step, reason } => write!(f, "{step} on {host}: {reason}"),
             Self::Person { who, why } => write!(f, "{who} asked for it: {why}"),
             Self::Interrupted => f.write_str("the controller was interrupted"),
         }
