@@ -3,7 +3,10 @@
 //! A host's state is the whole of it: package, running processes, servers, config management. No part alone is
 //! success.
 
-use crate::{BackendName, DebVersion, HostName, LbName, ServerName, ServiceName, Timestamp};
+use crate::{
+    BackendName, DebVersion, EnvironmentName, FleetName, HostName, LbName, ServerName, ServiceName,
+    Timestamp,
+};
 use std::collections::BTreeMap;
 
 /// What was last seen, by host and load balancer.
@@ -12,7 +15,11 @@ pub struct Observed {
     /// Hosts. One that could not be reached is missing.
     pub hosts: BTreeMap<HostName, HostObservation>,
     /// Load balancers. One that could not be read is missing.
-    pub load_balancers: BTreeMap<LbName, LbObservation>,
+    pub load_balancers: BTreeMap<(EnvironmentName, LbName), LbObservation>,
+    /// What the record of each fleet says, where there is one: the version that config management installs.
+    pub records: BTreeMap<(EnvironmentName, FleetName), Option<DebVersion>>,
+    /// What could not be observed, and why.
+    pub unreachable: BTreeMap<HostName, String>,
 }
 
 /// What was seen of a host, in one round trip.

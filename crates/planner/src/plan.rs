@@ -1,0 +1,182 @@
+//! The procedure of planning, stage by stage.
+
+use crate::report::{Note, PlanError, PlanReport};
+use crate::stages::Stages;
+use serin_model::{
+    Build, BuildKind, Environment, HostName, LbServer, Observed, PackageState, Phase, Pipeline,
+    Plan, Stage, Topology,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is asked of the planner.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// What there is.
+    pub topology: &'a Topology,
+    /// The recipe.
+    pub pipeline: &'a Pipeline,
+    /// The build.
+    pub build: &'a Build,
+    /// What was just seen of every host and load balancer of the recipe's environments.
+    pub observed: &'a Observed,
+    /// Stages whose gates this build has passed in this pipeline before.
+    pub passed: &'a BTreeSet<u32>,
+}
+
+/// Plans a pipeline for a build.
+///
+/// # Errors
+/// When a host could not be observed, or is not what the configuration says it is: nothing is planned around it.
+pub fn plan(request: Request<'_>) -> Result<(Plan, PlanReport), PlanError> {
+    let mut report = PlanReport::default();
+    let environments = environments(request)?;
+    for environment in &environments {
+        check_observed(request, environment)?;
+        note_environment(request, environment, &mut report);
+    }
+    if request.build.kind == BuildKind::Unknown {
+        report.notes.push(Note::UnknownKind(request.build.kind));
+    }
+    let stages = stages(request, &mut report)?;
+    let plan = Plan {
+        pipeline: request.pipeline.name.clone(),
+        build: request.build.clone(),
+        topology: request.topology.clone(),
+        stages,
+    };
+    Ok((plan, report))
+}
+
+fn environments(request: Request<'_>) -> Result<Vec<&Environment>, PlanError> {
+    let names: BTreeSet<_> = request.pipeline.stages.iter().map(|s| &s.environment).collect();
+    let find = |name| {
+        let found = request.topology.environments.get(name);
+        found.ok_or_else(|| PlanError::NotInTopology(format!("environment {name}")))
+    };
+    names.into_iter().map(find).collect()
+}
+
+/// Stages with their work, and, where that is nothing and the build has passed the stage, without the stage.
+fn stages(request: Request<'_>, report: &mut PlanReport) -> Result<Vec<Stage>, PlanError> {
+    let mut planned = Vec::new();
+    for (index, spec) in request.pipeline.stages.iter().enumerate() {
+        let stages = Stages::new(request, index)?;
+        let work = stages.work(report)?;
+        if work.is_empty() && request.passed.contains(&spec.number) {
+            report.notes.push(Note::StagePassed { stage: spec.number });
+            continue;
+        }
+        if work.is_empty() {
+            report.notes.push(Note::OnlyGates { stage: spec.number });
+        }
+        let phases: Vec<Phase> = [stages.guard()]
+            .into_iter()
+            .chain(work)
+            .chain(stages.gates())
+            .filter(|phase| !phase.lanes.is_empty())
+            .collect();
+        planned.push(Stage {
+            number: spec.number,
+            title: spec.title.clone(),
+            environment: spec.environment.clone(),
+            phases,
+        });
+    }
+    Ok(planned)
+}
+
+/// Every host and load balancer was seen, and the load balancers have what the configuration says.
+fn check_observed(request: Request<'_>, environment: &Environment) -> Result<(), PlanError> {
+    let seen = request.observed;
+    let why = |host: &HostName| {
+        seen.unreachable.get(host).cloned().unwrap_or_else(|| "it was not observed".to_owned())
+    };
+    let mut unreachable = Vec::new();
+    for (_, host) in environment.hosts() {
+        if !seen.hosts.contains_key(&host.name) {
+            unreachable.push((host.name.clone(), why(&host.name)));
+        }
+    }
+    for lb in environment.load_balancers.values() {
+        if !seen.load_balancers.contains_key(&(environment.name.clone(), lb.name.clone())) {
+            unreachable.push((lb.host.clone(), why(&lb.host)));
+        }
+    }
+    if !unreachable.is_empty() {
+        return Err(PlanError::Unreachable(unreachable));
+    }
+    check_servers(request, environment)?;
+    let missing: Vec<_> = environment
+        .hosts()
+        .filter_map(|(_, host)| seen.hosts.get(&host.name).map(|seen| (host, seen)))
+        .flat_map(|(host, seen)| seen.missing_files.iter().map(|f| (host.name.clone(), f.clone())))
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(PlanError::FilesMissing(missing)) }
+}
+
+/// Each host's servers are on every load balancer, and no load balancer has others at the same address.
+fn check_servers(request: Request<'_>, environment: &Environment) -> Result<(), PlanError> {
+    let mut missing = Vec::new();
+    let mut listed = BTreeSet::new();
+    let mut addresses = BTreeMap::new();
+    let seen = |server: &LbServer| {
+        request
+            .observed
+            .load_balancers
+            .get(&(environment.name.clone(), server.lb.clone()))
+            .and_then(|lb| lb.servers.get(&(server.backend.clone(), server.server.clone())))
+    };
+    for (_, host) in environment.hosts() {
+        for server in &host.servers {
+            listed.insert((&server.lb, &server.backend, &server.server));
+            match seen(server) {
+                Some(found) => {
+                    addresses.insert(found.address.as_str(), &host.name);
+                }
+                None => missing.push(server.clone()),
+            }
+        }
+    }
+    if !missing.is_empty() {
+        return Err(PlanError::ServersMissing(missing));
+    }
+    let mut unlisted = Vec::new();
+    for lb in environment.load_balancers.values() {
+        let key = (environment.name.clone(), lb.name.clone());
+        let servers = request.observed.load_balancers.get(&key).map(|lb| &lb.servers);
+        for ((backend, server), found) in servers.into_iter().flatten() {
+            let host = addresses.get(found.address.as_str());
+            if let Some(host) = host
+                && !listed.contains(&(&lb.name, backend, server))
+            {
+                unlisted.push(format!("{}:{backend}/{server} ({host})", lb.name));
+            }
+        }
+    }
+    if unlisted.is_empty() { Ok(()) } else { Err(PlanError::ServersUnlisted(unlisted)) }
+}
+
+/// What a person should know about an environment before anything happens there.
+fn note_environment(request: Request<'_>, environment: &Environment, report: &mut PlanReport) {
+    if environment.alerts.is_none() {
+        report.notes.push(Note::NoAlerts { environment: environment.name.clone() });
+    }
+    for fleet in environment.fleets.values() {
+        let mut versions: BTreeMap<String, usize> = BTreeMap::new();
+        for host in fleet.hosts.keys() {
+            let Some(seen) = request.observed.hosts.get(host) else { continue };
+            *versions.entry(seen.package.to_string()).or_default() += 1;
+            if let PackageState::Broken { .. } = seen.package {
+                let state = seen.package.to_string();
+                report.notes.push(Note::Repair { host: host.clone(), state });
+            }
+        }
+        if versions.len() > 1 {
+            report.notes.push(Note::MixedFleet {
+                environment: environment.name.clone(),
+                fleet: fleet.name.clone(),
+                versions: versions.into_iter().collect(),
+            });
+        }
+    }
+}

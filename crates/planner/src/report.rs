@@ -1,0 +1,193 @@
+//! What planning has to say besides the plan.
+
+use serin_model::{
+    AdminState, BuildKind, DebVersion, EnvironmentName, FleetName, HostName, LbServer, RoleName,
+};
+use std::fmt;
+
+/// What a person should know about a plan before it is run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use = "a plan is not understood without its report"]
+pub struct PlanReport {
+    /// In the order of the stages.
+    pub notes: Vec<Note>,
+}
+
+/// One thing to know about a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// Nothing is left to do in a stage, and this build has passed it before.
+    StagePassed {
+        /// The stage.
+        stage: u32,
+    },
+    /// Nothing is left to install in a stage, but its gates were never passed by this build: they run.
+    OnlyGates {
+        /// The stage.
+        stage: u32,
+    },
+    /// Some hosts of a stage are as they should be, and are not touched.
+    HostsDone {
+        /// The stage.
+        stage: u32,
+        /// How many.
+        count: usize,
+    },
+    /// The build sorts before what is installed: apt will be told to downgrade.
+    Downgrade {
+        /// The stage.
+        stage: u32,
+        /// What is installed.
+        from: DebVersion,
+        /// What will be.
+        to: DebVersion,
+        /// How many hosts.
+        count: usize,
+    },
+    /// Hosts of one fleet run different versions.
+    MixedFleet {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The fleet.
+        fleet: FleetName,
+        /// Versions and how many hosts have each.
+        versions: Vec<(String, usize)>,
+    },
+    /// An interrupted installation will be repaired.
+    Repair {
+        /// The host.
+        host: HostName,
+        /// What it is in.
+        state: String,
+    },
+    /// A server is out of rotation although nothing is known to hold it there: it will be put right.
+    LeftOut {
+        /// The server.
+        server: LbServer,
+        /// What HAProxy was told.
+        admin: AdminState,
+    },
+    /// How many hosts of a role may be out at once.
+    Budget {
+        /// The stage.
+        stage: u32,
+        /// The role.
+        role: RoleName,
+        /// How many there are in the fleet.
+        hosts: usize,
+        /// How many may be out.
+        limit: usize,
+    },
+    /// A backend may be left without any server that is UP while a host of the role is operated on.
+    MayBeEmpty {
+        /// The stage.
+        stage: u32,
+        /// The backend.
+        backend: String,
+    },
+    /// Config management stays stopped on a host, because its fleet's record says something else than the build.
+    ConfigManagementStays {
+        /// The host.
+        host: HostName,
+    },
+    /// The environment has no alert source: nothing watches for alerts there.
+    NoAlerts {
+        /// The environment.
+        environment: EnvironmentName,
+    },
+    /// No pattern tells where the build came from.
+    UnknownKind(BuildKind),
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Hosts or load balancers could not be observed; nothing is planned around them.
+    #[error("{}", join("could not be observed", .0.iter().map(|(host, why)| format!("{host}: {why}"))))]
+    Unreachable(Vec<(HostName, String)>),
+    /// Servers of hosts are missing on load balancers.
+    #[error("{}", join("load balancers do not have", .0))]
+    ServersMissing(Vec<LbServer>),
+    /// A load balancer has servers at the address of a host that the configuration does not list.
+    #[error("{}", join("the configuration does not list these servers of its hosts", .0))]
+    ServersUnlisted(Vec<String>),
+    /// Files without which the package must not be installed are missing.
+    #[error("{}", join("files are missing that must be there before the package is installed",
+        .0.iter().map(|(host, file)| format!("{host}: {file}"))))]
+    FilesMissing(Vec<(HostName, String)>),
+    /// An environment needs exactly one deploy host.
+    #[error(
+        "{environment} has {count} hosts whose role runs migrations; there must be exactly one"
+    )]
+    DeployHost {
+        /// The environment.
+        environment: EnvironmentName,
+        /// How many there are.
+        count: usize,
+    },
+    /// The recipe names something that the topology does not have.
+    #[error("the pipeline names {0}, which the configuration does not have")]
+    NotInTopology(String),
+    /// The profile has no migrations, but the recipe has.
+    #[error("stage {0} runs migrations, but the profile has none")]
+    NoMigrations(u32),
+}
+
+fn join<T: ToString>(what: &str, items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    format!("{what}: {}", items.join("; "))
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StagePassed { stage } => {
+                write!(
+                    f,
+                    "stage {stage} is left out: this build has passed it, and nothing is left to do"
+                )
+            }
+            Self::OnlyGates { stage } => {
+                write!(
+                    f,
+                    "stage {stage} has nothing to install, but this build has not passed its gates"
+                )
+            }
+            Self::HostsDone { stage, count } => {
+                write!(
+                    f,
+                    "stage {stage}: {count} host(s) are as they should be and are not touched"
+                )
+            }
+            Self::Downgrade { stage, from, to, count } => write!(
+                f,
+                "stage {stage}: from {from} to {to} is a downgrade in Debian's order on {count} \
+                 host(s); apt will be told so"
+            ),
+            Self::MixedFleet { environment, fleet, versions } => {
+                let versions: Vec<String> =
+                    versions.iter().map(|(v, count)| format!("{v} on {count}")).collect();
+                write!(f, "{environment}/{fleet} is mixed: {}", versions.join(", "))
+            }
+            Self::Repair { host, state } => write!(f, "{host}: {state} will be repaired"),
+            Self::LeftOut { server, admin } => {
+                write!(f, "{server} was left in {admin}; it will be put right")
+            }
+            Self::Budget { stage, role, hosts, limit } => write!(
+                f,
+                "stage {stage}: at most {limit} of {hosts} {role} host(s) out of service at once"
+            ),
+            Self::MayBeEmpty { stage, backend } => {
+                write!(f, "stage {stage}: {backend} may be without a server for a while")
+            }
+            Self::ConfigManagementStays { host } => write!(
+                f,
+                "config management stays stopped on {host}: its fleet's record keeps the old version"
+            ),
+            Self::NoAlerts { environment } => {
+                write!(f, "{environment} has no alerts configured: nothing watches it")
+            }
+            Self::UnknownKind(_) => f.write_str("no pattern tells what kind of build this is"),
+        }
+    }
+}

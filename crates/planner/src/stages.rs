@@ -1,0 +1,345 @@
+//! What the phases of one stage are.
+//!
+//! Order of work in an environment: stop config management, record the version, check every host, then change them,
+//! then start config management where a host runs what the record says.
+
+use crate::plan::Request;
+use crate::report::{Note, PlanError, PlanReport};
+use serin_model::{
+    Action, AdminState, DebVersion, Environment, Fleet, Host, HostName, HostObservation, Lane,
+    MigrationKind, PackageState, Phase, RoleName, ShareSpec, StageSpec, Step, StepId, Subject,
+    WorkSpec,
+};
+use std::collections::BTreeSet;
+
+/// A stage that is being planned.
+pub(crate) struct Stages<'a> {
+    request: Request<'a>,
+    index: usize,
+    spec: &'a StageSpec,
+    environment: &'a Environment,
+    fleet: &'a Fleet,
+}
+
+impl<'a> Stages<'a> {
+    pub(crate) fn new(request: Request<'a>, index: usize) -> Result<Self, PlanError> {
+        let missing = |what: String| PlanError::NotInTopology(what);
+        let spec = request.pipeline.stages.get(index);
+        let spec = spec.ok_or_else(|| missing(format!("a stage {index}")))?;
+        let environment = request.topology.environments.get(&spec.environment);
+        let environment =
+            environment.ok_or_else(|| missing(format!("environment {}", spec.environment)))?;
+        let fleet = environment.fleets.get(&spec.fleet);
+        let fleet =
+            fleet.ok_or_else(|| missing(format!("fleet {}/{}", environment.name, spec.fleet)))?;
+        Ok(Self { request, index, spec, environment, fleet })
+    }
+
+    /// The phase before all others.
+    pub(crate) fn guard(&self) -> Phase {
+        phase("guard", vec![self.lane(Subject::Environment, vec![Action::Guard])])
+    }
+
+    /// The phases that change something; none when everything is as it should be.
+    pub(crate) fn work(&self, report: &mut PlanReport) -> Result<Vec<Phase>, PlanError> {
+        match &self.spec.work {
+            WorkSpec::Roles(roles) => Ok(self.roles(roles, report)),
+            WorkSpec::Migrations => self.migrations(MigrationKind::Regular, report),
+            WorkSpec::PostDeploymentMigrations => {
+                self.migrations(MigrationKind::PostDeployment, report)
+            }
+        }
+    }
+
+    /// QA, bake, the sweep of an environment that is not touched again, and the share of traffic afterwards.
+    pub(crate) fn gates(&self) -> Vec<Phase> {
+        let environment = |actions| vec![self.lane(Subject::Environment, actions)];
+        let mut phases = Vec::new();
+        if !self.spec.qa.is_empty() {
+            let suites = self.spec.qa.iter().cloned().map(Action::Qa).collect();
+            phases.push(phase("QA", environment(suites)));
+        }
+        if !self.spec.bake.is_zero() {
+            phases
+                .push(phase("bake", environment(vec![Action::Bake { duration: self.spec.bake }])));
+        }
+        let later = self.request.pipeline.stages.iter().skip(self.index + 1);
+        if later.clone().all(|stage| stage.environment != self.spec.environment) {
+            let sweep = Action::Sweep { intended: self.intended() };
+            phases.push(phase("final sweep", environment(vec![sweep])));
+        }
+        if let (ShareSpec::ZeroThenAfterCanary, Some(percent)) =
+            (self.spec.share, self.fleet.share_after)
+        {
+            let fleet = self.fleet.name.clone();
+            let share = Action::SetShare { fleet: fleet.clone(), percent };
+            let lane = self.distinct(Subject::Fleet(fleet), vec![(share, Some("after"))]);
+            phases.push(phase("share of traffic", vec![lane]));
+        }
+        phases
+    }
+
+    fn roles(&self, roles: &[RoleName], report: &mut PlanReport) -> Vec<Phase> {
+        let members: Vec<&Host> = self
+            .fleet
+            .hosts
+            .values()
+            .filter(|host| host.roles.iter().any(|role| roles.contains(role)))
+            .collect();
+        let hosts: Vec<&Host> = members.iter().copied().filter(|h| !self.is_done(h)).collect();
+        if hosts.is_empty() && !self.records_version() {
+            return Vec::new();
+        }
+        if hosts.len() < members.len() {
+            let count = members.len() - hosts.len();
+            report.notes.push(Note::HostsDone { stage: self.spec.number, count });
+        }
+        self.note_roll(roles, &hosts, report);
+        let mut phases = self.stop_and_record(&hosts);
+        phases.push(phase("checks and fetches", self.each(&hosts, |host| self.prepare(host))));
+        if self.spec.share == ShareSpec::ZeroThenAfterCanary {
+            let fleet = self.fleet.name.clone();
+            let zero = Action::SetShare { fleet: fleet.clone(), percent: 0 };
+            let lane = self.distinct(Subject::Fleet(fleet), vec![(zero, Some("before"))]);
+            phases.push(phase("share to zero", vec![lane]));
+        }
+        phases.push(phase("deploy", self.each(&hosts, |host| self.roll(host))));
+        phases.extend(self.start_config_management(&hosts));
+        phases
+    }
+
+    fn migrations(
+        &self,
+        kind: MigrationKind,
+        report: &mut PlanReport,
+    ) -> Result<Vec<Phase>, PlanError> {
+        if self.request.topology.profile.migrations.is_none() {
+            return Err(PlanError::NoMigrations(self.spec.number));
+        }
+        let (fleet, host) = self.deploy_host()?;
+        let seen = self.seen(&host.name);
+        let installed =
+            seen.and_then(HostObservation::installed) == Some(&self.request.build.version);
+        let pending = seen.and_then(|seen| seen.pending_migrations.as_ref());
+        let none = pending.is_some_and(|(regular, post)| match kind {
+            MigrationKind::Regular => regular.is_empty(),
+            MigrationKind::PostDeployment => post.is_empty(),
+        });
+        if installed && none && !(kind == MigrationKind::Regular && self.records_version()) {
+            return Ok(Vec::new());
+        }
+        let migrate = |actions: Vec<Action>| {
+            phase("migrations", vec![self.lane(Subject::Host(host.name.clone()), actions)])
+        };
+        if kind == MigrationKind::PostDeployment {
+            return Ok(vec![migrate(vec![Action::Migrate(kind)])]);
+        }
+        let mut phases = self.stop_and_record(&[host]);
+        phases.push(phase("checks and fetches", self.each(&[host], |host| self.prepare(host))));
+        let mut actions = vec![Action::Install { from: self.from(host) }];
+        actions
+            .extend(self.request.topology.profile.reconfigure.iter().map(|_| Action::Reconfigure));
+        actions.push(Action::Migrate(kind));
+        phases.push(migrate(actions));
+        if self.deploys(fleet) {
+            phases.extend(self.start_config_management(&[host]));
+        } else if self.environment.config_management.is_some() {
+            report.notes.push(Note::ConfigManagementStays { host: host.name.clone() });
+        }
+        Ok(phases)
+    }
+
+    /// Config management is stopped on every host that reads a record before that record changes.
+    fn stop_and_record(&self, hosts: &[&Host]) -> Vec<Phase> {
+        let Some(agent) = &self.environment.config_management else { return Vec::new() };
+        let fleet = &self.fleet;
+        let records = self.records_version() && agent.record.is_some();
+        let readers: Vec<&Host> =
+            if records { fleet.hosts.values().collect() } else { hosts.to_vec() };
+        let stop = self.each(&readers, |_| vec![Action::StopConfigManagement]);
+        let mut phases = vec![phase("stop config management", stop)];
+        if records {
+            let from = self.recorded();
+            let record = Action::RecordVersion { fleet: fleet.name.clone(), from };
+            let subject = Subject::Fleet(fleet.name.clone());
+            phases.push(phase("record the version", vec![self.lane(subject, vec![record])]));
+        }
+        phases
+    }
+
+    fn start_config_management(&self, hosts: &[&Host]) -> Option<Phase> {
+        let agent = self.environment.config_management.as_ref()?;
+        agent.record.as_ref()?;
+        let start = || Action::StartConfigManagement { fleet: self.fleet.name.clone() };
+        let lanes = self.each(hosts, |_| vec![start()]);
+        Some(phase("start config management", lanes))
+    }
+
+    fn prepare(&self, host: &Host) -> Vec<Action> {
+        let mut actions = vec![Action::CheckHost { from: self.from(host) }, Action::Fetch];
+        actions
+            .extend(self.request.topology.profile.check_config.iter().map(|_| Action::CheckConfig));
+        actions
+    }
+
+    fn roll(&self, host: &Host) -> Vec<Action> {
+        let mut actions = vec![Action::Drain, Action::Install { from: self.from(host) }];
+        actions
+            .extend(self.request.topology.profile.reconfigure.iter().map(|_| Action::Reconfigure));
+        actions.extend([Action::Activate, Action::Ready]);
+        actions
+    }
+
+    /// Tells whether this is the first stage that touches a fleet which the pipeline deploys, and its record differs.
+    fn records_version(&self) -> bool {
+        let earlier = self.request.pipeline.stages.iter().take(self.index).any(|stage| {
+            stage.environment == self.spec.environment && stage.fleet == self.spec.fleet
+        });
+        let has_record =
+            self.environment.config_management.as_ref().is_some_and(|cm| cm.record.is_some());
+        !earlier
+            && has_record
+            && self.deploys(self.fleet)
+            && self.recorded().as_ref() != Some(&self.request.build.version)
+    }
+
+    fn recorded(&self) -> Option<DebVersion> {
+        let key = (self.environment.name.clone(), self.fleet.name.clone());
+        self.request.observed.records.get(&key).cloned().flatten()
+    }
+
+    /// Tells whether a stage of the pipeline deploys roles of a fleet of this environment.
+    fn deploys(&self, fleet: &Fleet) -> bool {
+        self.request.pipeline.stages.iter().any(|stage| {
+            matches!(stage.work, WorkSpec::Roles(_))
+                && stage.environment == self.spec.environment
+                && stage.fleet == fleet.name
+        })
+    }
+
+    fn deploy_host(&self) -> Result<(&'a Fleet, &'a Host), PlanError> {
+        let runs_migrations =
+            |host: &Host| self.request.topology.roles_of(host).any(|role| role.migrations);
+        let mut found = self.environment.hosts().filter(|(_, host)| runs_migrations(host));
+        match (found.next(), found.count()) {
+            (Some(only), 0) => Ok(only),
+            (first, more) => Err(PlanError::DeployHost {
+                environment: self.environment.name.clone(),
+                count: more + usize::from(first.is_some()),
+            }),
+        }
+    }
+
+    /// What must run the build when this environment is left.
+    fn intended(&self) -> Vec<(serin_model::FleetName, RoleName)> {
+        let stages = self.request.pipeline.stages.iter().take(self.index + 1);
+        let mut intended = BTreeSet::new();
+        for stage in stages.filter(|stage| stage.environment == self.spec.environment) {
+            if let WorkSpec::Roles(roles) = &stage.work {
+                intended.extend(roles.iter().map(|role| (stage.fleet.clone(), role.clone())));
+            }
+        }
+        intended.into_iter().collect()
+    }
+
+    /// Package, processes and servers: a host is done only when all of it is right.
+    fn is_done(&self, host: &Host) -> bool {
+        let Some(seen) = self.seen(&host.name) else { return false };
+        let version = &self.request.build.version;
+        let services = self.request.topology.roles_of(host).flat_map(|role| &role.services);
+        seen.installed() == Some(version)
+            && services.into_iter().all(|service| seen.runs(&service.name, version))
+            && host.servers.iter().all(|server| self.is_up(server))
+    }
+
+    fn is_up(&self, server: &serin_model::LbServer) -> bool {
+        let lb = (self.environment.name.clone(), server.lb.clone());
+        let key = (server.backend.clone(), server.server.clone());
+        let lb = self.request.observed.load_balancers.get(&lb);
+        lb.and_then(|lb| lb.servers.get(&key)).is_some_and(|seen| seen.up)
+    }
+
+    fn seen(&self, host: &HostName) -> Option<&'a HostObservation> {
+        self.request.observed.hosts.get(host)
+    }
+
+    fn from(&self, host: &Host) -> Option<DebVersion> {
+        match &self.seen(&host.name)?.package {
+            PackageState::Absent => None,
+            PackageState::Installed(version) | PackageState::Broken { version, .. } => {
+                Some(version.clone())
+            }
+        }
+    }
+
+    fn each(&self, hosts: &[&Host], actions: impl Fn(&Host) -> Vec<Action>) -> Vec<Lane> {
+        let lane = |host: &&Host| self.lane(Subject::Host(host.name.clone()), actions(host));
+        hosts.iter().map(lane).collect()
+    }
+
+    fn lane(&self, subject: Subject, actions: Vec<Action>) -> Lane {
+        let named = |action| {
+            let suite =
+                if let Action::Qa(suite) = &action { Some(suite.to_string()) } else { None };
+            self.step(&subject, action, suite.as_deref())
+        };
+        let steps = actions.into_iter().map(named).collect();
+        Lane { subject, steps }
+    }
+
+    fn distinct(&self, subject: Subject, actions: Vec<(Action, Option<&str>)>) -> Lane {
+        let steps = actions
+            .into_iter()
+            .map(|(action, distinct)| self.step(&subject, action, distinct))
+            .collect();
+        Lane { subject, steps }
+    }
+
+    fn step(&self, subject: &Subject, action: Action, distinct: Option<&str>) -> Step {
+        let subject = match subject {
+            Subject::Host(host) => host.as_str(),
+            Subject::Fleet(fleet) => fleet.as_str(),
+            Subject::Environment => self.environment.name.as_str(),
+        };
+        Step { id: StepId::new(self.spec.number, subject, &action, distinct), action }
+    }
+
+    fn note_roll(&self, roles: &[RoleName], hosts: &[&Host], report: &mut PlanReport) {
+        let stage = self.spec.number;
+        for role in roles {
+            let of_role = |host: &&Host| host.roles.contains(role);
+            let count = self.fleet.hosts.values().filter(|host| of_role(host)).count();
+            if let Some(known) = self.request.topology.roles.get(role)
+                && hosts.iter().copied().any(|host| of_role(&host))
+            {
+                let limit = known.max_unavailable.of(count);
+                report.notes.push(Note::Budget { stage, role: role.clone(), hosts: count, limit });
+            }
+        }
+        let target = &self.request.build.version;
+        let froms: BTreeSet<DebVersion> = hosts.iter().filter_map(|h| self.from(h)).collect();
+        for from in froms.into_iter().filter(|from| from > target) {
+            let count = hosts.iter().filter(|h| self.from(h).as_ref() == Some(&from)).count();
+            report.notes.push(Note::Downgrade { stage, from, to: target.clone(), count });
+        }
+        let mut empty = BTreeSet::new();
+        for server in hosts.iter().flat_map(|host| &host.servers) {
+            if server.may_be_empty && empty.insert(&server.backend) {
+                let backend = server.backend.to_string();
+                report.notes.push(Note::MayBeEmpty { stage, backend });
+            }
+            let lb = (self.environment.name.clone(), server.lb.clone());
+            let key = (server.backend.clone(), server.server.clone());
+            let seen = self.request.observed.load_balancers.get(&lb);
+            if let Some(seen) = seen.and_then(|lb| lb.servers.get(&key))
+                && seen.admin != AdminState::Ready
+            {
+                report.notes.push(Note::LeftOut { server: server.clone(), admin: seen.admin });
+            }
+        }
+    }
+}
+
+fn phase(title: &str, lanes: Vec<Lane>) -> Phase {
+    Phase { title: title.to_owned(), lanes }
+}
