@@ -3,7 +3,8 @@
 use crate::event::{Event, Outcome};
 use crate::run::{Run, Status, StepState};
 use serin_model::{
-    Action, EnvironmentName, HostName, Lane, Reason, StepId, StepKind, Subject, Timestamp, Verdict,
+    Action, EnvironmentName, FleetName, HostName, Lane, Reason, StepId, StepKind, Subject,
+    Timestamp, Verdict,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -72,6 +73,13 @@ pub enum Input {
         /// The host.
         host: HostName,
         /// Its servers that came back.
+        servers: Vec<String>,
+    },
+    /// HAProxy was seen to have forgotten a fleet's share of traffic.
+    ShareLost {
+        /// The fleet.
+        fleet: FleetName,
+        /// Its servers that have other weights.
         servers: Vec<String>,
     },
     /// Something that no step is about stands in the way of going on.
@@ -147,6 +155,7 @@ pub fn decide(run: &Run, input: Input, now: Timestamp) -> Result<Vec<Event>, Ref
         Input::Ended { step, attempt, outcome } => ended(run, step, attempt, outcome, now),
         Input::Alerts { environment, verdict } => Ok(alerts(run, &environment, &verdict, now)),
         Input::DrainLost { host, servers } => Ok(vec![Event::DrainLost { host, servers }]),
+        Input::ShareLost { fleet, servers } => Ok(vec![Event::ShareLost { fleet, servers }]),
         Input::Problem(reason) | Input::Command(Command::Halt(reason)) => Ok(halt(run, reason)),
         Input::Command(Command::Resume { by, why }) => match run.status {
             Status::Halted(_) => Ok(vec![Event::Resumed { by, why }]),

@@ -7,8 +7,8 @@ use crate::admission::{self, NotAdmitted, View};
 use crate::decide::{DEFAULT_POLL, puts_back};
 use crate::run::{Run, Status, StepState};
 use serin_model::{
-    Action, AdminState, EnvironmentName, HostName, Lane, Stage, Step, StepId, Subject, Timestamp,
-    Verdict,
+    Action, AdminState, EnvironmentName, FleetName, HostName, Lane, Stage, Step, StepId, Subject,
+    Timestamp, Verdict,
 };
 use std::time::Duration;
 
@@ -56,6 +56,15 @@ pub enum Effect {
         /// The host.
         host: HostName,
         /// Its servers that came back.
+        servers: Vec<String>,
+    },
+    /// Tell HAProxy again that a fleet gets no traffic but its own.
+    Reweigh {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The fleet.
+        fleet: FleetName,
+        /// Its servers that have other weights.
         servers: Vec<String>,
     },
 }
@@ -107,6 +116,7 @@ pub fn due(run: &Run, view: &View, now: Timestamp) -> Due {
     }
     watches(run, stage, number, &mut due);
     redrains(run, stage, view, &mut due);
+    due.effects.extend(reweigh(run, stage, view));
     due.works(run, (stage, lanes), view, now);
     due
 }
@@ -118,10 +128,12 @@ fn watches(run: &Run, stage: &Stage, phase: usize, due: &mut Due) {
         let poll = source.map_or(DEFAULT_POLL, |source| source.poll);
         due.watches.push(Watch::Alerts(stage.environment.clone(), poll));
     }
-    let drains = stage.phases.get(phase).is_some_and(|phase| {
-        phase.lanes.iter().flat_map(|lane| &lane.steps).any(|step| step.action == Action::Drain)
+    // From the first change of a share or drain in a stage to its end, what HAProxy was told must stay told.
+    let told = stage.phases.iter().take(phase + 1).any(|phase| {
+        let mut actions = phase.lanes.iter().flat_map(|l| &l.steps).map(|step| &step.action);
+        actions.any(|action| matches!(action, Action::Drain | Action::SetShare { .. }))
     });
-    if drains {
+    if told {
         due.watches.push(Watch::LoadBalancers(stage.environment.clone(), LB_POLL));
     }
 }
@@ -158,6 +170,40 @@ fn redrains(run: &Run, stage: &Stage, view: &View, due: &mut Due) {
             });
         }
     }
+}
+
+/// Finds a fleet that must not get shared traffic now and does: HAProxy was reloaded and has forgotten.
+fn reweigh(run: &Run, stage: &Stage, view: &View) -> Option<Effect> {
+    let steps = stage.phases.iter().flat_map(|p| &p.lanes).flat_map(|l| &l.steps);
+    let shares = steps.filter_map(|step| {
+        if let Action::SetShare { fleet, percent } = &step.action {
+            Some((step, fleet, *percent))
+        } else {
+            None
+        }
+    });
+    let began = |step: &Step| *run.state(&step.id) != StepState::Pending;
+    let (last, fleet, percent) = shares.rev().find(|(step, _, _)| began(step))?;
+    if percent != 0 || !run.is_done(&last.id) {
+        return None;
+    }
+    let environment = run.plan.topology.environments.get(&stage.environment)?;
+    let weighted = |server: &&serin_model::LbServer| {
+        let key = (server.backend.clone(), server.server.clone());
+        let lb = view.load_balancers.get(&server.lb);
+        lb.and_then(|lb| lb.servers.get(&key)).is_some_and(|seen| seen.weight > 0)
+    };
+    let servers: Vec<String> = environment
+        .shared_servers(fleet)
+        .into_iter()
+        .filter(weighted)
+        .map(ToString::to_string)
+        .collect();
+    (!servers.is_empty()).then(|| Effect::Reweigh {
+        environment: stage.environment.clone(),
+        fleet: fleet.clone(),
+        servers,
+    })
 }
 
 impl Due {

@@ -1,7 +1,9 @@
 //! Events: facts in the journal, past tense. They are the journal's format: see `docs/design/events-are-records.md`.
 
 use serde::{Deserialize, Serialize};
-use serin_model::{EnvironmentName, HostName, Plan, Reason, StepId, Timestamp, Verdict, time};
+use serin_model::{
+    EnvironmentName, FleetName, HostName, Plan, Reason, StepId, Timestamp, Verdict, time,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -69,6 +71,13 @@ pub enum Event {
         /// The host.
         host: HostName,
         /// Its servers that had come back.
+        servers: Vec<String>,
+    },
+    /// HAProxy forgot a fleet's share of traffic (it was reloaded), and is told again.
+    ShareLost {
+        /// The fleet.
+        fleet: FleetName,
+        /// Its servers that had other weights.
         servers: Vec<String>,
     },
     /// What alerts say about an environment is not what it was.

@@ -207,8 +207,8 @@ impl Run {
             Event::AttemptEnded { step, attempt, outcome, at } => {
                 self.attempt_ended(step, *attempt, outcome, *at)?;
             }
-            // The host is still drained as far as the run is concerned: telling HAProxy again is what follows.
-            Event::DrainLost { .. } => {}
+            // As far as the run is concerned nothing changed: telling HAProxy again is what follows.
+            Event::DrainLost { .. } | Event::ShareLost { .. } => {}
             Event::AlertsChanged { environment, verdict, since } => {
                 self.alerts.insert(environment.clone(), (verdict.clone(), *since));
             }

@@ -232,6 +232,12 @@ impl StepId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns the id of a job that is a part of this step: a step may need several jobs on a host.
+    #[must_use]
+    pub fn part(&self, part: &str) -> Self {
+        Self(format!("{}.{part}", self.0))
+    }
 }
 
 impl fmt::Display for StepId {

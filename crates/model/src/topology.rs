@@ -205,6 +205,21 @@ impl Topology {
 }
 
 impl Environment {
+    /// Returns the servers of a fleet in backends that also hold servers of another fleet: those whose weights are
+    /// its share of traffic.
+    pub fn shared_servers(&self, fleet: &FleetName) -> Vec<&LbServer> {
+        let others: BTreeSet<(&LbName, &BackendName)> = self
+            .hosts()
+            .filter(|(other, _)| other.name != *fleet)
+            .flat_map(|(_, host)| &host.servers)
+            .map(|server| (&server.lb, &server.backend))
+            .collect();
+        let own = self.fleets.get(fleet).into_iter().flat_map(|fleet| fleet.hosts.values());
+        own.flat_map(|host| &host.servers)
+            .filter(|server| others.contains(&(&server.lb, &server.backend)))
+            .collect()
+    }
+
     /// Returns every host with its fleet, fleets and hosts in the order of their names.
     pub fn hosts(&self) -> impl Iterator<Item = (&Fleet, &Host)> {
         self.fleets.values().flat_map(|fleet| fleet.hosts.values().map(move |host| (fleet, host)))

@@ -3,7 +3,7 @@
 //! A gate, a guard or a step never answers with a bare "no": it names a [`Reason`]. Terminal, journal and, later, web
 //! and chat all print the same words, because they all print this type.
 
-use crate::{HostName, time};
+use crate::{EnvironmentName, HostName, RunId, time};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -96,6 +96,13 @@ pub enum Reason {
         /// What went wrong.
         reason: Box<Reason>,
     },
+    /// The environment belongs to another run.
+    Claimed {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The run.
+        run: RunId,
+    },
     /// A person asked for it.
     Person {
         /// Who.
@@ -160,6 +167,7 @@ impl fmt::Display for Reason {
                 list(f, strays)
             }
             Self::StepFailed { host, step, reason } => write!(f, "{step} on {host}: {reason}"),
+            Self::Claimed { environment, run } => write!(f, "{environment} belongs to run {run}"),
             Self::Person { who, why } => write!(f, "{who} asked for it: {why}"),
             Self::Interrupted => f.write_str("the controller was interrupted"),
         }

@@ -3,4 +3,5 @@
 //! The runtime cannot decide anything: what is due comes from the engine, and what happened goes back to it. It holds
 //! no policy of its own, and adapters hold none either.
 
+pub mod perform;
 pub mod ports;

@@ -118,8 +118,17 @@ pub struct HostQuery {
     pub services: Vec<ServiceName>,
     /// Exits 0 while config management runs; `None`: there is none.
     pub config_management: Option<Argv>,
-    /// Whether to list the migrations that are not applied.
-    pub migrations: bool,
+    /// How closely to look.
+    pub look: Look,
+}
+
+/// How closely to look at a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// At its state.
+    State,
+    /// Also at the migrations that are not applied, which may take the package's own tools several seconds.
+    Migrations,
 }
 
 /// A command and its environment.
@@ -177,6 +186,13 @@ pub enum Work {
     Fetch(Build),
     /// Repairs an interrupted dpkg, then installs a build's package, which must be fetched and have its SHA-256.
     Install(Build),
+}
+
+impl Work {
+    /// Returns the running of a command in the minimal environment.
+    pub fn command(argv: Argv) -> Self {
+        Self::Command { argv, environment: BTreeMap::new() }
+    }
 }
 
 /// How a job ended, as far as it is known.

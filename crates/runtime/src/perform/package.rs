@@ -1,0 +1,94 @@
+//! The package on a host: checked, fetched, installed, reconfigured.
+
+use super::{Act, Performed, Stop, already, done, failed, filled, traffic, unexpected};
+use crate::ports::{Look, Work};
+use serin_model::{DebVersion, HostObservation, PackageState, Reason};
+
+/// How many times the size of the package must be free: the file, what it unpacks to, and what it replaces.
+/// omnibus packages unpack to about 2.5 times their size.
+const ROOM: u64 = 4;
+
+pub(super) async fn check(act: &Act, from: Option<&DebVersion>) -> Performed {
+    let seen = act.observe(Look::State).await?;
+    expected(act, &seen, from)?;
+    if let Some(file) = seen.missing_files.first() {
+        return unexpected(format!("{file} on {}", act.subject), "no such file");
+    }
+    let needed = act.plan.build.size.saturating_mul(ROOM);
+    if seen.free_bytes < needed {
+        return unexpected(
+            format!("{} MB free for the package", needed / 1_000_000),
+            format!("{} MB", seen.free_bytes / 1_000_000),
+        );
+    }
+    done(format!("has {}, {} MB free", seen.package, seen.free_bytes / 1_000_000))
+}
+
+/// The host has the version it had when the plan was made, or already the one that it is to have.
+fn expected(act: &Act, seen: &HostObservation, from: Option<&DebVersion>) -> Result<(), Box<Stop>> {
+    let target = &act.plan.build.version;
+    let found = match &seen.package {
+        PackageState::Absent => None,
+        PackageState::Installed(version) | PackageState::Broken { version, .. } => Some(version),
+    };
+    if found == from || found == Some(target) {
+        return Ok(());
+    }
+    let from = from.map_or_else(|| "no package".to_owned(), ToString::to_string);
+    unexpected(format!("{from} or {target} on {}", act.subject), seen.package.to_string())
+}
+
+pub(super) async fn fetch(act: &Act) -> Performed {
+    let seen = act.observe(Look::State).await?;
+    if seen.installed() == Some(&act.plan.build.version) {
+        return already("the build is installed");
+    }
+    let timeout = act.plan.topology.profile.install_timeout;
+    act.job(Work::Fetch(act.plan.build.clone()), timeout).await?;
+    done(format!("fetched, SHA-256 {} proven", act.plan.build.sha256.short()))
+}
+
+pub(super) async fn check_config(act: &Act) -> Performed {
+    let Some(check) = &act.plan.topology.profile.check_config else {
+        return already("the profile has no check");
+    };
+    let argv = filled(check, &[("version", act.version())])?;
+    let end = act.read(&act.host()?.name, &argv).await?;
+    if end.status == 0 {
+        done("the configuration fits the build")
+    } else {
+        failed(super::command_failed(argv.to_string(), &end))
+    }
+}
+
+pub(super) async fn install(act: &Act, from: Option<&DebVersion>) -> Performed {
+    let seen = act.observe(Look::State).await?;
+    let target = &act.plan.build.version;
+    if seen.installed() == Some(target) {
+        return already(format!("{target} is installed and configured"));
+    }
+    expected(act, &seen, from)?;
+    traffic::still_drained(act).await?;
+    let timeout = act.plan.topology.profile.install_timeout;
+    act.job(Work::Install(act.plan.build.clone()), timeout).await?;
+    let seen = act.observe(Look::State).await?;
+    if seen.installed() == Some(target) {
+        done(format!("{target} is installed and configured"))
+    } else {
+        failed(Reason::Unexpected {
+            expected: format!("{target} to be installed"),
+            found: seen.package.to_string(),
+        })
+    }
+}
+
+pub(super) async fn reconfigure(act: &Act) -> Performed {
+    let profile = &act.plan.topology.profile;
+    let Some(argv) = &profile.reconfigure else {
+        return already("the profile has nothing to reconfigure");
+    };
+    traffic::still_drained(act).await?;
+    let work = Work::command(argv.clone());
+    act.job(work, profile.command_timeout).await?;
+    done("reconfigured")
+}
