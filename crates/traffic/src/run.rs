@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hyper::header::{COOKIE, HOST, HeaderName, USER_AGENT};
+use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderName, USER_AGENT};
 use hyper::{Request, Uri};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -185,6 +185,10 @@ fn new_ask(endpoint: &Endpoint, base: &BaseUrl) -> Result<Ask, ProfileError> {
     if !endpoint.cookies.is_empty() {
         let pairs = endpoint.cookies.iter().map(|(name, value)| format!("{name}={value}"));
         ask = ask.header(COOKIE, pairs.collect::<Vec<_>>().join("; "));
+    }
+    if endpoint.method == Method::Post {
+        // Without it, some servers wait for a body or answer 411.
+        ask = ask.header(CONTENT_LENGTH, 0);
     }
     for (name, value) in &endpoint.headers {
         ask = ask.header(name, value);
