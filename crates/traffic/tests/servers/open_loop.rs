@@ -41,12 +41,31 @@ async fn a_stall_of_the_service_shows_in_the_latencies() {
     assert!(summary.in_flight_max >= 100, "the stall must not slow the sending down: {summary}");
 }
 
+#[tokio::test]
+async fn a_held_up_generator_counts_from_when_requests_were_due() {
+    // The server has threads of its own; the generator's only thread is blocked for the stall.
+    let servers = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let base = servers.spawn(serve(|_request| async { ok("ok") })).await.unwrap();
+    let profile = profile(200.0, Duration::from_secs(1), base);
+    let (sender, mut seen) = watch::channel(Progress::default());
+    let measuring =
+        tokio::spawn(async move { run_observed(&profile, std::future::pending(), sender).await });
+    seen.changed().await.unwrap();
+    let (_silent, never) = std::sync::mpsc::channel::<()>();
+    assert!(never.recv_timeout(STALL).is_err(), "this blocks the thread");
+    let summary = measuring.await.unwrap().unwrap();
+    servers.shutdown_background();
+    assert_eq!((summary.requests, summary.failed, summary.dropped), (200, 0, 0), "{summary}");
+    assert!(summary.lag.max_us >= 250_000, "{summary}");
+    assert!(summary.response.max_us >= 250_000, "{summary}");
+    assert!(summary.service.p50_us < 100_000, "{summary}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_loop_would_hide_the_same_stall() {
     let base = serve_with_a_stall(Duration::from_secs(1)).await;
-    let client = TinyClient::connect(&base).await;
+    let mut client = TinyClient::connect(&base).await;
     let mut histogram = Histogram::<u64>::new(3).unwrap();
-    let mut client = client;
     let end = Instant::now() + Duration::from_secs(2);
     while Instant::now() < end {
         let sent_at = Instant::now();
