@@ -228,6 +228,9 @@ fn connect_kind(error: &io::Error) -> FailureKind {
         FailureKind::Generator
     } else if error.kind() == io::ErrorKind::ConnectionRefused {
         FailureKind::ConnectRefused
+    } else if error.kind() == io::ErrorKind::ConnectionReset {
+        // The listener went away with this connection still in its queue.
+        FailureKind::ClosedBeforeReply
     } else if error.kind() == io::ErrorKind::TimedOut {
         FailureKind::ConnectTimeout
     } else {

@@ -57,7 +57,7 @@ fn write_shares(f: &mut fmt::Formatter<'_>, summary: &Summary) -> fmt::Result {
     }
     writeln!(f, "replies by {}", summary.count_header)?;
     for (value, HeaderCount { replies, failed }) in &summary.replies_by_header {
-        let permille = replies.saturating_mul(1_000) / total;
+        let permille = (replies.saturating_mul(1_000) + total / 2) / total;
         let (whole, tenth) = (permille / 10, permille % 10);
         writeln!(f, "  {value}  {replies} ({whole}.{tenth}%), {failed} failed")?;
     }
@@ -217,7 +217,7 @@ endpoints
   GET /  2998 requests, 8 failed, p50 850 µs  p90 9.9 ms  p99 45.0 ms  p99.9 305.0 ms  max 1.23 s
 replies by x-serin-fleet
   canary  150 (5.0%), 8 failed
-  main  2848 (94.9%), 0 failed
+  main  2848 (95.0%), 0 failed
 failures
   status_503  8
   at 12.34 s GET / to http://lb-01: status_503 after 2.1 ms from canary

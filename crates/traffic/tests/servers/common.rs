@@ -15,6 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) type Reply = Response<Full<Bytes>>;
 
+/// Far longer than any measurement here, so that one that hangs fails.
+const RUN_MAX: Duration = Duration::from_secs(30);
+
 /// A whole, well-formed reply that keeps the connection.
 pub(crate) const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -86,7 +89,8 @@ pub(crate) fn profile(rate: f64, length: Duration, base: BaseUrl) -> Profile {
 }
 
 pub(crate) async fn run_whole(profile: &Profile) -> Summary {
-    let summary = run(profile, std::future::pending()).await.expect("the profile is right");
+    let measuring = tokio::time::timeout(RUN_MAX, run(profile, std::future::pending()));
+    let summary = measuring.await.expect("it ends").expect("the profile is right");
     assert_eq!(summary.requests, summary.succeeded + summary.failed, "{summary}");
     assert_eq!(summary.failed, summary.failures.values().sum::<u64>(), "{summary}");
     assert_eq!(summary.requests, summary.response.count, "{summary}");
