@@ -171,15 +171,15 @@ async fn stopping_sends_nothing_more_and_waits_for_what_is_out() {
 async fn progress_comes_every_second_and_ends_with_the_totals() {
     let base = serve(|_request| async { ok("ok") }).await;
     let (sender, mut seen) = watch::channel(Progress::default());
-    let profile = profile(50.0, Duration::from_millis(2_500), base);
+    let profile = profile(50.0, Duration::from_millis(3_500), base);
     let measuring =
         tokio::spawn(async move { run_observed(&profile, std::future::pending(), sender).await });
     let middle = seen.wait_for(|progress| progress.elapsed_ms >= 1_900).await.unwrap().clone();
-    assert!((40..=60).contains(&middle.last_second.count), "one second, not all: {middle}");
-    assert!(middle.requests >= 90 && middle.requests < 125, "{middle}");
+    assert!((20..=80).contains(&middle.last_second.count), "one second, not all: {middle}");
+    assert!(middle.requests >= 90 && middle.requests < 175, "{middle}");
     let summary = measuring.await.unwrap().unwrap();
     let last = seen.borrow().clone();
-    assert_eq!((last.requests, last.succeeded, last.in_flight), (125, summary.succeeded, 0));
+    assert_eq!((last.requests, last.succeeded, last.in_flight), (175, summary.succeeded, 0));
 }
 
 #[tokio::test]
