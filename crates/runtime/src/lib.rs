@@ -1,7 +1,15 @@
 //! Where decisions meet the world: the ports, `perform`, and the one event loop.
 //!
 //! The runtime cannot decide anything: what is due comes from the engine, and what happened goes back to it. It holds
-//! no policy of its own, and adapters hold none either.
+//! no policy of its own, and adapters hold none either. Read [`controller::Controller`] first.
 
+pub mod alerts;
+pub mod clock;
+pub mod controller;
+pub mod inbox;
 pub mod perform;
 pub mod ports;
+pub mod records;
+
+pub use clock::TokioClock;
+pub use controller::{AdoptError, Controller, Ended, Observer, Settings, start};

@@ -1,0 +1,483 @@
+//! The one event loop: asks what is due, starts it, records what happened.
+//!
+//! Everything goes through here in one order: decide, append, apply, tell the observer. An effect is started only when
+//! its beginning is on disk. There is no separate way for the first run, for recovery or for a rollback: adopting a run
+//! is reading it and asking what is due.
+
+mod effects;
+
+use crate::alerts::judge;
+use crate::inbox::Request;
+use crate::ports::{AlertReading, Fence, PortError, Ports};
+use crate::records::{self, ReadError};
+use effects::Happened;
+use serin_engine::{
+    Command, Due, Effect, Event, IllegalEvent, Input, Run, Status, View, Watch, decide, due,
+};
+use serin_journal::{
+    Append, AppendError, ClaimChange, Holder, Journal, JournalError, Lease, LeaseRefused, Scope,
+};
+use serin_model::{
+    EnvironmentName, HostName, LbName, LbObservation, Plan, Reason, RunId, Subject, Timestamp,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// How often the inbox is read: a person who asks for a halt should not wonder whether it was heard.
+const INBOX_POLL: Duration = Duration::from_millis(300);
+
+/// How long a load balancer may be unreadable before the run halts: longer than a reload or a lost connection.
+const LB_UNREADABLE_FOR: Duration = Duration::from_secs(30);
+
+/// How long to wait before asking again for an environment that belongs to another run.
+const CLAIM_POLL: Duration = Duration::from_secs(2);
+
+/// What a controller is told about itself.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The process, as people would look for it.
+    pub holder: Holder,
+    /// How long a lease holds without a beat.
+    pub ttl: Duration,
+}
+
+/// Sees everything that happens, in order: the only interface to what people are shown.
+pub trait Observer: Send {
+    /// An event was recorded and applied.
+    fn event(&mut self, run: &Run, at: Timestamp, event: &Event);
+    /// What is due, and what waits, may have changed.
+    fn due(&mut self, run: &Run, due: &Due);
+    /// Alerts about hosts that the run has out of service are not counted.
+    fn attributed(&mut self, alerts: &[crate::ports::Alert]);
+    /// Something went wrong that is tried again.
+    fn trouble(&mut self, what: &str);
+}
+
+/// How a controller's work on a run ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The run is finished.
+    Finished,
+    /// It has halted, and waits for a person.
+    Halted(Reason),
+    /// It was given up.
+    Cancelled,
+    /// Another process has taken over: this one has stopped acting.
+    LeaseLost(AppendError),
+    /// The journal cannot be written: nothing is started without its record.
+    Journal(AppendError),
+    /// The engine contradicts itself: nothing more is done.
+    Broken(IllegalEvent),
+}
+
+/// Why a run could not be adopted.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// Another process acts for it, or the lease could not be read.
+    #[error(transparent)]
+    Lease(#[from] LeaseRefused),
+    /// It could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The adoption could not be recorded.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The adoption does not fit the run's records.
+    #[error(transparent)]
+    Illegal(#[from] IllegalEvent),
+}
+
+/// Records a new run of a plan; nothing happens until a controller adopts it.
+///
+/// # Errors
+/// When the journal cannot be written.
+pub async fn start(
+    journal: &dyn Journal,
+    plan: Plan,
+    by: &str,
+    now: Timestamp,
+) -> Result<RunId, JournalError> {
+    let first = Event::Started { plan: Box::new(plan), by: by.to_owned() };
+    let text = records::write(&first).map_err(|source| JournalError::Storage {
+        what: "writing the plan".to_owned(),
+        source: Box::new(source),
+    })?;
+    journal.create_run(&text, now).await
+}
+
+/// One process acting for one run.
+pub struct Controller {
+    journal: Arc<dyn Journal>,
+    ports: Ports,
+    settings: Settings,
+    observer: Box<dyn Observer>,
+    id: RunId,
+    run: Run,
+    plan: Arc<Plan>,
+    last: u64,
+    lease: Lease,
+    environments: BTreeMap<EnvironmentName, Lease>,
+    view: View,
+    /// Effects in flight that the run's state does not show.
+    busy: BTreeSet<Effect>,
+    watching: BTreeSet<Watch>,
+    next_watch: BTreeMap<Watch, Timestamp>,
+    unreadable: BTreeMap<LbName, Timestamp>,
+    next_beat: Timestamp,
+    next_inbox: Timestamp,
+    tasks: JoinSet<Happened>,
+}
+
+impl Controller {
+    /// Takes the run's lease and reads the run: everything that an earlier process had in flight is now in doubt.
+    ///
+    /// # Errors
+    /// When another process lives and acts for it, or the journal cannot be used.
+    pub async fn adopt(
+        journal: Arc<dyn Journal>,
+        ports: Ports,
+        id: RunId,
+        settings: Settings,
+        observer: Box<dyn Observer>,
+    ) -> Result<Self, AdoptError> {
+        let scope = Scope::Run(id.clone());
+        let lease = journal.take_lease(&scope, &settings.holder, settings.ttl).await?;
+        let (run, events) = records::load(journal.as_ref(), &id).await?;
+        let last = events.last().map_or(0, |(record, _)| record.seq);
+        let (term, by) = (lease.epoch, settings.holder.to_string());
+        let mut controller = Self {
+            plan: Arc::new(run.plan.clone()),
+            next_beat: ports.clock.now(),
+            next_inbox: ports.clock.now(),
+            journal,
+            ports,
+            settings,
+            observer,
+            id,
+            run,
+            last,
+            lease,
+            environments: BTreeMap::new(),
+            view: View::default(),
+            busy: BTreeSet::new(),
+            watching: BTreeSet::new(),
+            next_watch: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        };
+        match controller.record(vec![Event::Adopted { term, by }], &[]).await {
+            Err(Ended::Broken(illegal)) => Err(illegal.into()),
+            Err(Ended::LeaseLost(error) | Ended::Journal(error)) => Err(error.into()),
+            Ok(()) | Err(Ended::Finished | Ended::Halted(_) | Ended::Cancelled) => Ok(controller),
+        }
+    }
+
+    /// Returns the run as it is now.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Acts until the run is over, halts, or this process may not act any more.
+    ///
+    /// Commands of the person at this terminal come through `commands`; those of others come through the inbox.
+    pub async fn drive(&mut self, mut commands: mpsc::Receiver<Command>) -> Ended {
+        let ended = loop {
+            match self.turn(&mut commands).await {
+                Ok(()) => {}
+                Err(ended) => break ended,
+            }
+        };
+        self.tasks.shutdown().await;
+        self.release().await;
+        ended
+    }
+
+    /// Starts what is due, then waits for the next thing to happen and takes it in.
+    async fn turn(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), Ended> {
+        if self.ports.clock.now() >= self.next_inbox {
+            self.next_inbox = self.ports.clock.now().plus(INBOX_POLL);
+            self.beat_and_read_inbox().await?;
+        }
+        let wake = self.start_due().await?;
+        let clock = Arc::clone(&self.ports.clock);
+        tokio::select! {
+            // In this order, so that a seed replays: what was asked, what happened, what time it is.
+            biased;
+            Some(command) = commands.recv() => self.command(command).await,
+            Some(happened) = self.tasks.join_next() => match happened {
+                Ok(happened) => self.take_in(happened).await,
+                Err(panicked) => {
+                    let what = format!("a part of Serin failed: {panicked}");
+                    self.input(Input::Problem(Reason::OutcomeUnknown(what))).await
+                }
+            },
+            () = clock.sleep_until(wake) => Ok(()),
+        }
+    }
+
+    /// Starts everything that is due and not in flight, and returns when to look again at the latest.
+    async fn start_due(&mut self) -> Result<Timestamp, Ended> {
+        loop {
+            self.input(Input::Tick).await?;
+            let now = self.ports.clock.now();
+            let due = due(&self.run, &self.view, now);
+            self.observer.due(&self.run, &due);
+            let mut started = false;
+            for effect in due.effects {
+                if !self.busy.contains(&effect) {
+                    self.begin(effect).await?;
+                    started = true;
+                }
+            }
+            if started {
+                continue;
+            }
+            match &self.run.status {
+                Status::Halted(reason) => return Err(Ended::Halted(reason.clone())),
+                Status::Finished if self.run.environments.is_empty() => {
+                    return Err(Ended::Finished);
+                }
+                Status::Cancelled { .. } if self.run.environments.is_empty() => {
+                    return Err(Ended::Cancelled);
+                }
+                Status::Running
+                | Status::Halting(_)
+                | Status::Finished
+                | Status::Cancelled { .. } => {}
+            }
+            let watch = self.start_watches(&due.watches, now);
+            let wake = [due.wake_at, watch].into_iter().flatten().min();
+            return Ok(wake.map_or(self.next_inbox, |wake| wake.min(self.next_inbox)));
+        }
+    }
+
+    /// Starts the readings whose time has come, and returns when the next one is due.
+    fn start_watches(&mut self, watches: &[Watch], now: Timestamp) -> Option<Timestamp> {
+        let mut wake = None;
+        for watch in watches {
+            if self.watching.contains(watch) {
+                continue;
+            }
+            let at = self.next_watch.get(watch).copied().unwrap_or(now);
+            if at <= now {
+                self.watch(watch.clone());
+            } else {
+                wake = Some(wake.map_or(at, |earlier: Timestamp| earlier.min(at)));
+            }
+        }
+        wake
+    }
+
+    async fn take_in(&mut self, happened: Happened) -> Result<(), Ended> {
+        match happened {
+            Happened::Entered(environment, lease) => self.entered(environment, lease).await,
+            Happened::ClaimPolled(effect) => {
+                self.busy.remove(&effect);
+                Ok(())
+            }
+            Happened::Fenced { environment, fence, result } => {
+                self.busy.remove(&Effect::RaiseFence(environment.clone()));
+                match result {
+                    Ok(unavailable) => {
+                        let fenced = Input::FenceRaised { environment, fence, unavailable };
+                        self.input(fenced).await
+                    }
+                    Err(reason) => self.input(Input::Problem(reason)).await,
+                }
+            }
+            Happened::Ended { step, attempt, outcome } => {
+                self.input(Input::Ended { step, attempt, outcome }).await
+            }
+            Happened::Reasserted(effect, result) => {
+                self.busy.remove(&effect);
+                // The reading that showed it is older than the telling: only a new one counts.
+                self.view.load_balancers.clear();
+                if let Err(reason) = result {
+                    self.observer.trouble(&reason.to_string());
+                }
+                Ok(())
+            }
+            Happened::Alerts(watch, reading) => self.alerts(watch, &reading).await,
+            Happened::LoadBalancers(watch, readings) => self.load_balancers(watch, readings).await,
+        }
+    }
+
+    async fn alerts(&mut self, watch: Watch, reading: &AlertReading) -> Result<(), Ended> {
+        let environment = self.watched(watch);
+        let judged = judge(reading, &self.out());
+        if !judged.attributed.is_empty() {
+            self.observer.attributed(&judged.attributed);
+        }
+        self.input(Input::Alerts { environment, verdict: judged.verdict }).await
+    }
+
+    /// Takes a finished watch off the list, and notes when it is due again.
+    fn watched(&mut self, watch: Watch) -> EnvironmentName {
+        let now = self.ports.clock.now();
+        let (environment, every) = match &watch {
+            Watch::Alerts(environment, every) | Watch::LoadBalancers(environment, every) => {
+                (environment.clone(), *every)
+            }
+        };
+        self.watching.remove(&watch);
+        self.next_watch.insert(watch, now.plus(every));
+        environment
+    }
+
+    /// Returns the names and addresses of the hosts that the run has out of service.
+    fn out(&self) -> BTreeSet<String> {
+        let mut out = BTreeSet::new();
+        for lane in self.run.slots() {
+            let Subject::Host(host) = &lane.subject else { continue };
+            out.insert(host.to_string());
+            out.insert(host.first_label().to_owned());
+            let known = self
+                .run
+                .current()
+                .and_then(|(stage, _, _)| self.plan.topology.host(&stage.environment, host));
+            for server in known.into_iter().flat_map(|host| &host.servers) {
+                let key = (server.backend.clone(), server.server.clone());
+                let seen = self.view.load_balancers.get(&server.lb);
+                out.extend(seen.and_then(|lb| lb.servers.get(&key)).map(|s| s.address.clone()));
+            }
+        }
+        out
+    }
+
+    async fn load_balancers(
+        &mut self,
+        watch: Watch,
+        readings: Vec<(LbName, HostName, Result<LbObservation, PortError>)>,
+    ) -> Result<(), Ended> {
+        self.watched(watch);
+        let now = self.ports.clock.now();
+        for (lb, host, reading) in readings {
+            match reading {
+                Ok(seen) => {
+                    self.unreadable.remove(&lb);
+                    self.view.load_balancers.insert(lb, seen);
+                }
+                Err(error) => {
+                    let since = *self.unreadable.entry(lb).or_insert(now);
+                    if now.since(since) >= LB_UNREADABLE_FOR {
+                        let why = error.to_string();
+                        let problem = Reason::Unreachable { host, why };
+                        self.input(Input::Problem(problem)).await?;
+                    } else {
+                        self.observer.trouble(&format!("{host}: {error}"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, command: Command) -> Result<(), Ended> {
+        self.input(Input::Command(command)).await
+    }
+
+    async fn beat_and_read_inbox(&mut self) -> Result<(), Ended> {
+        let now = self.ports.clock.now();
+        if now >= self.next_beat {
+            // Three beats in a time to live: one may be late without the lease being taken for dead.
+            self.next_beat = now.plus(self.settings.ttl / 3);
+            for lease in [&self.lease].into_iter().chain(self.environments.values()) {
+                self.journal.beat(lease).await.map_err(lost)?;
+            }
+        }
+        let environments: Vec<Lease> = self.environments.values().cloned().collect();
+        for lease in environments {
+            let Scope::Environment(environment) = &lease.scope else { continue };
+            let waiting = self.journal.inbox(environment).await.map_err(AppendError::from);
+            for item in waiting.map_err(lost)? {
+                let Ok(request) = serde_json::from_str::<Request>(&item.body) else {
+                    let answer = "not understood: it was sent by another version of serin";
+                    self.journal.answer(&lease, item.id, answer).await.map_err(lost)?;
+                    continue;
+                };
+                let answer = if request.run == self.id {
+                    self.asked(request).await?
+                } else {
+                    format!("{environment} belongs to run {}, not {}", self.id, request.run)
+                };
+                self.journal.answer(&lease, item.id, &answer).await.map_err(lost)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a command from the inbox, and returns the answer for whoever sent it.
+    async fn asked(&mut self, request: Request) -> Result<String, Ended> {
+        let now = self.ports.clock.now();
+        match decide(&self.run, Input::Command(request.into()), now) {
+            Ok(events) => {
+                self.record(events, &[]).await?;
+                Ok("accepted".to_owned())
+            }
+            Err(refusal) => Ok(format!("refused: {refusal}")),
+        }
+    }
+
+    /// Decides on an input and records what follows. What is refused has no place in the run any more.
+    async fn input(&mut self, input: Input) -> Result<(), Ended> {
+        match decide(&self.run, input, self.ports.clock.now()) {
+            Ok(events) => self.record(events, &[]).await,
+            Err(refusal) => {
+                tracing::debug!(%refusal, "input refused");
+                Ok(())
+            }
+        }
+    }
+
+    /// Appends events under every lease that this process holds, then applies them.
+    async fn record(&mut self, events: Vec<Event>, claims: &[ClaimChange]) -> Result<(), Ended> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let records = events.iter().map(records::write).collect::<Result<Vec<_>, _>>();
+        let records = records.map_err(|error| Ended::Broken(IllegalEvent(error.to_string())))?;
+        let leases: Vec<Lease> =
+            [&self.lease].into_iter().chain(self.environments.values()).cloned().collect();
+        let at = self.ports.clock.now();
+        let append = Append {
+            run: &self.id,
+            expected: self.last,
+            records: &records,
+            at,
+            leases: &leases,
+            claims,
+        };
+        self.last = self.journal.append(&append).await.map_err(lost)?;
+        for event in events {
+            self.run.apply(&event).map_err(Ended::Broken)?;
+            self.observer.event(&self.run, at, &event);
+        }
+        Ok(())
+    }
+
+    /// Gives the leases back; claims stay where the run's records put them.
+    async fn release(&mut self) {
+        let leases = std::mem::take(&mut self.environments);
+        for lease in leases.values().chain([&self.lease]) {
+            if let Err(error) = self.journal.release_lease(lease).await {
+                tracing::warn!(%error, scope = %lease.scope, "could not give the lease back");
+            }
+        }
+    }
+
+    fn fence(&self, environment: &EnvironmentName) -> Fence {
+        Fence(self.run.environments.get(environment).map_or(0, |entered| entered.fence))
+    }
+}
+
+/// Tells a lost lease from a journal that cannot be used.
+fn lost(error: AppendError) -> Ended {
+    match error {
+        // Someone else has written to the run: as good as a lost lease.
+        AppendError::LeaseLost { .. } | AppendError::Conflict { .. } => Ended::LeaseLost(error),
+        AppendError::Claimed { .. } | AppendError::Journal(_) => Ended::Journal(error),
+    }
+}

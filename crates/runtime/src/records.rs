@@ -1,0 +1,84 @@
+//! Events as the journal's records: JSON, with the format that they were written in.
+
+use serde::{Deserialize, Serialize};
+use serin_engine::{Event, IllegalEvent, Run};
+use serin_journal::{Journal, JournalError, Record};
+use serin_model::RunId;
+
+/// The format of records. A change of any type that events are made of that old records do not fit is a new format.
+pub const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<E> {
+    format: u32,
+    #[serde(flatten)]
+    event: E,
+}
+
+/// Why a run could not be read from the journal.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The journal could not be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A record is of a format that this Serin does not know, or is no record.
+    #[error("record {seq} of {run} cannot be read: {why}")]
+    Record {
+        /// The run.
+        run: RunId,
+        /// The record.
+        seq: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The records are not those of a run.
+    #[error("the records of {run} do not fit together: {source}")]
+    Illegal {
+        /// The run.
+        run: RunId,
+        /// What does not fit.
+        #[source]
+        source: IllegalEvent,
+    },
+}
+
+/// Writes an event as a record.
+///
+/// # Errors
+/// Never for the events that the engine makes; the error is the serialiser's.
+pub fn write(event: &Event) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&Envelope { format: FORMAT, event })
+}
+
+/// Reads the event of a record.
+///
+/// # Errors
+/// When it is of another format, or no record.
+pub fn read(run: &RunId, record: &Record) -> Result<Event, ReadError> {
+    let refuse = |why: String| ReadError::Record { run: run.clone(), seq: record.seq, why };
+    let envelope: Envelope<Event> =
+        serde_json::from_str(&record.body).map_err(|error| refuse(error.to_string()))?;
+    if envelope.format == FORMAT {
+        Ok(envelope.event)
+    } else {
+        Err(refuse(format!("its format is {}, this serin knows {FORMAT}", envelope.format)))
+    }
+}
+
+/// Reads a run with all its events, and the number of its last record.
+///
+/// # Errors
+/// When the run is not in the journal, or cannot be read.
+pub async fn load(
+    journal: &dyn Journal,
+    id: &RunId,
+) -> Result<(Run, Vec<(Record, Event)>), ReadError> {
+    let records = journal.read(id, 0).await?;
+    let events = records
+        .into_iter()
+        .map(|record| read(id, &record).map(|event| (record, event)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let run = Run::replay(events.iter().map(|(_, event)| event))
+        .map_err(|source| ReadError::Illegal { run: id.clone(), source })?;
+    Ok((run, events))
+}
