@@ -1,0 +1,8 @@
+//! The journal's tests: one contract for every implementation, and what only one of them can be asked.
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod memory_faults;
+#[cfg(test)]
+mod support;
