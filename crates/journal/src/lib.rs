@@ -7,9 +7,11 @@
 pub mod port;
 mod lease;
 mod memory;
+mod sqlite;
 
 pub use memory::{FailMode, MemoryJournal};
 pub use port::{
     Append, AppendError, ClaimChange, CommandId, Holder, Inbox, Journal, JournalError, Lease,
     LeaseRefused, Record, RunSummary, Scope,
 };
+pub use sqlite::SqliteJournal;

@@ -3,7 +3,7 @@
 //! Each test gets a place where several processes meet. What only one implementation has (files, faults on demand) is
 //! tested elsewhere.
 
-use crate::support::{Memory, at, environment, holder, run, scope, texts};
+use crate::support::{Folder, Memory, at, environment, holder, run, scope, texts};
 use serin_journal::{
     Append, AppendError, ClaimChange, CommandId, Journal, JournalError, Lease, LeaseRefused,
 };
@@ -291,6 +291,12 @@ macro_rules! contract {
                 super::$claim(&crate::support::Memory::default()).await;
             })*
         }
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$claim(&crate::support::Folder::default()).await;
+            })*
+        }
     };
 }
 
@@ -326,5 +332,22 @@ impl Place for Memory {
 
     fn ttl(&self) -> Duration {
         Duration::from_secs(30)
+    }
+}
+
+impl Place for Folder {
+    type Process = serin_journal::SqliteJournal;
+
+    fn process(&self) -> Self::Process {
+        self.open()
+    }
+
+    /// Closing its files is what the kernel does for a process that is killed.
+    fn kill(&self, process: Self::Process) {
+        drop(process);
+    }
+
+    fn ttl(&self) -> Duration {
+        Duration::from_millis(300)
     }
 }

@@ -1,11 +1,33 @@
 //! What the journal's tests share: names in one word, and the places where processes meet.
 
-use serin_journal::{Holder, MemoryJournal, Scope};
+use serin_journal::{Holder, MemoryJournal, Scope, SqliteJournal};
 use serin_model::{EnvironmentName, RunId, Timestamp};
+use std::path::PathBuf;
 
 /// A journal in memory.
 #[derive(Default)]
 pub(crate) struct Memory(pub(crate) MemoryJournal);
+
+/// A journal in a file.
+pub(crate) struct Folder(pub(crate) tempfile::TempDir);
+
+impl Default for Folder {
+    fn default() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Folder {
+    /// Returns the path of the file.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.path().join("journal")
+    }
+
+    /// Opens the journal as one more process.
+    pub(crate) fn open(&self) -> SqliteJournal {
+        SqliteJournal::open(&self.path()).unwrap()
+    }
+}
 
 /// Returns a point in time.
 pub(crate) fn at(millis: u64) -> Timestamp {
