@@ -87,12 +87,19 @@ impl RunRow {
     }
 
     pub(super) fn find(connection: &Connection, id: &RunId) -> Result<Self, JournalError> {
-        let number = id.as_str().strip_prefix("r-").and_then(|number| number.parse::<i64>().ok());
+        let unknown = || JournalError::NoSuchRun(id.clone());
+        let number = id.as_str().strip_prefix("r-").ok_or_else(unknown)?;
+        // `r-01` would parse to the number of another run's id.
+        let number = number.parse().ok().filter(|parsed: &u32| parsed.to_string() == number);
+        let number = u64::from(number.ok_or_else(unknown)?);
         let found: Vec<Self> = select(connection, "WHERE number = ?1", [number])?;
-        let mut found = found.into_iter();
-        let run = found.next().ok_or_else(|| JournalError::NoSuchRun(id.clone()))?;
-        // `r-01` parses to the same number, and is not the run's id.
-        if run.id()? == *id { Ok(run) } else { Err(JournalError::NoSuchRun(id.clone())) }
+        if let Some(run) = found.into_iter().next() {
+            return Ok(run);
+        }
+        if (1..next_number(connection, Self::TABLE)?).contains(&number) {
+            return Err(missing(number));
+        }
+        Err(unknown())
     }
 
     /// Returns all runs, oldest first.
@@ -100,7 +107,7 @@ impl RunRow {
         let runs: Vec<Self> = select(connection, "ORDER BY number", [])?;
         match runs.iter().zip(1..).find(|(run, number)| run.number != *number) {
             None => Ok(runs),
-            Some((_, number)) => Err(JournalError::Damaged(format!("run r-{number} is missing"))),
+            Some((_, number)) => Err(missing(number)),
         }
     }
 
@@ -174,6 +181,10 @@ impl RunRow {
         let run = self.number;
         JournalError::Damaged(format!("record {seq} of run r-{run} is not what was written"))
     }
+}
+
+fn missing(run: u64) -> JournalError {
+    JournalError::Damaged(format!("run r-{run} is missing"))
 }
 
 fn load_record(row: &Row<'_>) -> rusqlite::Result<(Record, Seal)> {

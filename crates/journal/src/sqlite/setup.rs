@@ -42,6 +42,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
     }
     let connection = connect(path)?;
     check_format(&connection)?;
+    use_log(&connection)?;
     check_schema(&connection)?;
     check_pages(&connection)?;
     Ok(connection)
@@ -56,6 +57,7 @@ fn make(path: &Path) -> Result<(), JournalError> {
     let file = tempfile::Builder::new().prefix(".new-journal").tempfile_in(folder);
     let file = file.map_err(|error| file_failed(what, error))?;
     let connection = connect(file.path())?;
+    use_log(&connection)?;
     let format = FORMAT.to_string();
     let fill = || {
         connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -85,20 +87,25 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
     let configure = || {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
         // FULL syncs the log at each commit; NORMAL would forget the last ones when the power fails.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "trusted_schema", false)?;
         connection.pragma_update(None, "cell_size_check", true)?;
-        let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-        Ok((connection, mode))
+        Ok(connection)
     };
-    let (connection, mode) = configure().map_err(failed("open the journal"))?;
-    match mode.as_str() {
-        "wal" => Ok(connection),
-        _ => Err(storage("open the journal", "its file system allows no write-ahead log")),
+    configure().map_err(failed("open the journal"))
+}
+
+/// Turns the write-ahead log on, which the file then remembers. It writes to a file that is not a journal yet.
+fn use_log(connection: &Connection) -> Result<(), JournalError> {
+    let what = "open the journal";
+    let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
+    let mode: String = mode.map_err(failed(what))?;
+    if mode == "wal" {
+        return Ok(());
     }
+    Err(storage(what, "its file system allows no write-ahead log"))
 }
 
 fn check_format(connection: &Connection) -> Result<(), JournalError> {

@@ -5,4 +5,10 @@ mod contract;
 #[cfg(test)]
 mod memory_faults;
 #[cfg(test)]
+mod processes;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod child;
+#[cfg(test)]
 mod support;
