@@ -5,8 +5,13 @@
 //! what [`Journal::append`] confirmed is durable, and nothing is appended under a lease that is not current.
 
 pub mod port;
+mod lease;
+mod memory;
+mod sqlite;
 
+pub use memory::{FailMode, MemoryJournal};
 pub use port::{
     Append, AppendError, ClaimChange, CommandId, Holder, Inbox, Journal, JournalError, Lease,
     LeaseRefused, Record, RunSummary, Scope,
 };
+pub use sqlite::SqliteJournal;

@@ -1,4 +1,12 @@
-//! The port that every journal implements.
+//! The port that every journal implements: what processes may rely on when they meet in it.
+//!
+//! It has no opinion on what a record says, and no clock: the times in it are the callers' own and order nothing.
+//!
+//! **What an error says about a write.** A refusal ([`AppendError::LeaseLost`], [`AppendError::Conflict`],
+//! [`AppendError::Claimed`], [`JournalError::NoSuchRun`], [`JournalError::Full`]) wrote nothing. After
+//! [`JournalError::Storage`] the outcome is unknown: the disk may have failed between writing and confirming. The caller
+//! reads the run again and goes on from what is there; it never assumes either way. The same holds for a call whose
+//! future was dropped.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -17,13 +25,16 @@ pub trait Journal: Send + Sync {
     async fn runs(&self) -> Result<Vec<RunSummary>, JournalError>;
 
     /// Returns the records of a run after a sequence number, in order; 0 returns all.
+    ///
+    /// Every record that is returned is what was once appended, or the call fails with [`JournalError::Damaged`].
     async fn read(&self, run: &RunId, after: u64) -> Result<Vec<Record>, JournalError>;
 
-    /// Takes a lease, with the next number of its scope.
+    /// Takes a lease, with the next number of its scope. Numbers never go back, not even after a release.
     ///
     /// A holder on this machine that is dead (its file lock is free) is replaced at once. A holder that lives is
     /// replaced only when this process has seen its beat unchanged for a whole `ttl` on its own monotonic clock: the
-    /// call then waits that long. A beat that moves refuses at once, or as soon as it is seen to move.
+    /// call then waits that long, and a gap in its own watching counts for little. A beat that moves refuses as soon as
+    /// it is seen to move. A holder should therefore beat at least three times in every `ttl`.
     async fn take_lease(
         &self,
         scope: &Scope,
@@ -31,7 +42,7 @@ pub trait Journal: Send + Sync {
         ttl: Duration,
     ) -> Result<Lease, LeaseRefused>;
 
-    /// Shows that the holder lives. Fails when the lease was taken by another.
+    /// Shows that the holder lives. Fails when the lease was taken by another or given back.
     async fn beat(&self, lease: &Lease) -> Result<(), AppendError>;
 
     /// Gives a lease back. A lease that was lost is none of our business any more: that is no error.
@@ -42,7 +53,8 @@ pub trait Journal: Send + Sync {
 
     /// Appends records and changes claims, all or nothing, and returns the new last sequence number.
     ///
-    /// When it returns, the records are on disk. On any error nothing was written.
+    /// When it returns, the records are on disk. A refusal wrote nothing; see the top of this file for other errors.
+    /// Leases are checked first, then the run, its last number, and the claims in the order they are given.
     async fn append(&self, append: &Append<'_>) -> Result<u64, AppendError>;
 
     /// Returns which run each claimed environment belongs to.
@@ -60,6 +72,8 @@ pub trait Journal: Send + Sync {
     async fn inbox(&self, environment: &EnvironmentName) -> Result<Vec<Inbox>, JournalError>;
 
     /// Answers a command, once. Fenced like an append.
+    ///
+    /// The same answer again is no error, so that an answer of unknown outcome can be repeated; another one is.
     async fn answer(
         &self,
         lease: &Lease,
@@ -183,7 +197,7 @@ pub enum JournalError {
     /// What is stored is damaged.
     #[error("the journal is damaged: {0}")]
     Damaged(String),
-    /// Anything else that the storage says.
+    /// Anything else that the storage says. Whether a write took place is unknown.
     #[error("the journal could not be used: {what}")]
     Storage {
         /// What was being done.
@@ -197,7 +211,7 @@ pub enum JournalError {
 /// Why nothing was appended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// Another process has taken the lease: this one must stop acting.
+    /// Another process has taken the lease, or it was given back: this one must stop acting.
     #[error("the lease for {scope} was taken over (number {current} is current)")]
     LeaseLost {
         /// Which lease.

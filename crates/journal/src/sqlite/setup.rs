@@ -1,0 +1,151 @@
+//! Making, opening and checking the file.
+//!
+//! A new journal is made complete under another name and then put in place, so that no process ever sees half of one,
+//! and a file that lost its contents is never taken for a new journal.
+
+use super::seal::{Seal, Sealer};
+use super::{failed, file_failed, storage};
+use crate::port::JournalError;
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// The format that this code writes. A change of the schema or of what a checksum covers is a new one.
+const FORMAT: u32 = 1;
+
+/// The first SQLite whose write-ahead log two processes can check in at once without damage.
+const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
+
+/// How long a transaction waits for those of other processes. Each takes about a millisecond.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The tables. A row of each ends with its seal; there are no indexes that could disagree with them.
+const SCHEMA: [&str; 6] = [
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, seal BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE run (number INTEGER PRIMARY KEY, created INTEGER NOT NULL, last INTEGER NOT NULL, head BLOB NOT NULL, seal BLOB NOT NULL) STRICT",
+    "CREATE TABLE record (run INTEGER NOT NULL REFERENCES run, seq INTEGER NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (run, seq)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE lease (scope TEXT PRIMARY KEY, epoch INTEGER NOT NULL, beat INTEGER NOT NULL, holder TEXT, seal BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE claim (environment TEXT PRIMARY KEY, run INTEGER NOT NULL REFERENCES run, seal BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE command (number INTEGER PRIMARY KEY, environment TEXT NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL, answer TEXT, seal BLOB NOT NULL) STRICT",
+];
+
+/// Opens a journal's file, or makes it, and checks it.
+pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
+    if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
+        return Err(storage("use SQLite", format!("{} is too old", rusqlite::version())));
+    }
+    let exists = path.try_exists().map_err(|error| file_failed("find the journal", error))?;
+    if !exists {
+        make(path)?;
+    }
+    let connection = connect(path)?;
+    check_format(&connection)?;
+    use_log(&connection)?;
+    check_schema(&connection)?;
+    check_pages(&connection)?;
+    Ok(connection)
+}
+
+fn make(path: &Path) -> Result<(), JournalError> {
+    let what = "make a new journal";
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = parent.unwrap_or(Path::new("."));
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| file_failed("make the journal's folder", error))?;
+    let file = tempfile::Builder::new().prefix(".new-journal").tempfile_in(folder);
+    let file = file.map_err(|error| file_failed(what, error))?;
+    let connection = connect(file.path())?;
+    use_log(&connection)?;
+    let format = FORMAT.to_string();
+    let fill = || {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        SCHEMA.iter().try_for_each(|table| connection.execute_batch(table))?;
+        let seal = meta_seal("format", &format);
+        connection.execute(
+            "INSERT INTO meta VALUES ('format', ?1, ?2)",
+            rusqlite::params![format, seal],
+        )?;
+        connection.execute_batch("COMMIT")
+    };
+    fill().map_err(failed(what))?;
+    connection.close().map_err(|(_, error)| failed(what)(error))?;
+    match file.persist_noclobber(path) {
+        Ok(_) => {}
+        // Another process was faster; its journal is as good.
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(file_failed(what, error.error)),
+    }
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| file_failed(what, error))
+}
+
+fn connect(path: &Path) -> Result<Connection, JournalError> {
+    // Without SQLITE_OPEN_CREATE: an empty file is a damaged journal, not a new one.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let configure = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        // FULL syncs the log at each commit; NORMAL would forget the last ones when the power fails.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.pragma_update(None, "cell_size_check", true)?;
+        Ok(connection)
+    };
+    configure().map_err(failed("open the journal"))
+}
+
+/// Turns the write-ahead log on, which the file then remembers. It writes to a file that is not a journal yet.
+fn use_log(connection: &Connection) -> Result<(), JournalError> {
+    let what = "open the journal";
+    let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
+    let mode: String = mode.map_err(failed(what))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    Err(storage(what, "its file system allows no write-ahead log"))
+}
+
+fn check_format(connection: &Connection) -> Result<(), JournalError> {
+    let select = "SELECT value, seal FROM meta WHERE name = 'format'";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Seal>(1)?));
+    let (format, seal) = connection
+        .query_row(select, [], read)
+        .map_err(|error| JournalError::Damaged(format!("its format cannot be read: {error}")))?;
+    if seal != meta_seal("format", &format) {
+        return Err(JournalError::Damaged("its format is not what was written".to_owned()));
+    }
+    match format.parse() {
+        Ok(FORMAT) => Ok(()),
+        Ok(found) if found > FORMAT => Err(JournalError::Newer { found, known: FORMAT }),
+        Ok(_) | Err(_) => Err(JournalError::Damaged(format!("there is no format {format:?}"))),
+    }
+}
+
+fn check_schema(connection: &Connection) -> Result<(), JournalError> {
+    let what = "read the journal's tables";
+    let mut select =
+        connection.prepare("SELECT sql FROM sqlite_schema ORDER BY rowid").map_err(failed(what))?;
+    let found = select.query_map([], |row| row.get(0)).map_err(failed(what))?;
+    let found: Vec<String> = found.collect::<Result<_, _>>().map_err(failed(what))?;
+    if found == SCHEMA {
+        return Ok(());
+    }
+    Err(JournalError::Damaged("its tables are not what was made".to_owned()))
+}
+
+/// Checks the structure of the whole file: checksums show which rows are wrong, but not which are missing.
+fn check_pages(connection: &Connection) -> Result<(), JournalError> {
+    let checked = connection.pragma_query_value(None, "quick_check", |row| row.get(0));
+    let checked: String = checked.map_err(failed("check the journal"))?;
+    match checked.as_str() {
+        "ok" => Ok(()),
+        _ => Err(JournalError::Damaged(checked.lines().collect::<Vec<_>>().join("; "))),
+    }
+}
+
+fn meta_seal(name: &str, value: &str) -> Seal {
+    Sealer::new("meta").text(name).text(value).seal()
+}

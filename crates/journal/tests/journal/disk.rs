@@ -1,0 +1,302 @@
+//! The journal's file and its disk: permissions, damage, and no space left.
+
+use crate::support::{Folder, at, environment, holder, run, scope, texts};
+use rusqlite::Connection;
+use serin_journal::{
+    Append, AppendError, ClaimChange, Journal, JournalError, LeaseRefused, SqliteJournal,
+};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// A time to live that no test waits for.
+const LONG: Duration = Duration::from_mins(10);
+
+#[tokio::test]
+async fn only_the_user_can_read_a_new_journal() {
+    let folder = Folder::default();
+    let path = folder.0.path().join("state/serin/journal");
+    let journal = SqliteJournal::open(&path).unwrap();
+    journal.take_lease(&scope("staging"), &holder(1), LONG).await.unwrap();
+    for (name, expected) in [
+        ("", 0o700),
+        ("journal", 0o600),
+        ("journal-wal", 0o600),
+        ("journal-shm", 0o600),
+        ("journal.locks", 0o700),
+        ("journal.locks/environment-staging.1", 0o600),
+    ] {
+        let mode = path.parent().unwrap().join(name).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_journal_is_refused_and_left_alone() {
+    let folder = Folder::default();
+    for contents in [&b""[..], b"{}", &[0; 8192]] {
+        std::fs::write(folder.path(), contents).unwrap();
+        let refused = SqliteJournal::open(&folder.path()).unwrap_err();
+        assert!(matches!(refused, JournalError::Damaged(_)), "{refused:?}");
+        assert!(std::fs::read(folder.path()).unwrap() == contents, "it was written to");
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_by_name() {
+    let folder = Folder::default();
+    drop(folder.open());
+    // What a later version of `meta_seal` must still write, whatever else changes.
+    let seal = ring::digest::digest(&ring::digest::SHA256, &{
+        let parts = ["meta", "format", "7"].map(|part| (part.len().to_be_bytes(), part));
+        parts.iter().flat_map(|(len, part)| [len, part.as_bytes()].concat()).collect::<Vec<_>>()
+    });
+    let connection = Connection::open(folder.path()).unwrap();
+    connection.execute("UPDATE meta SET value = '7', seal = ?1", [seal.as_ref()]).unwrap();
+    connection.execute_batch("CREATE TABLE later (x)").unwrap();
+    let refused = SqliteJournal::open(&folder.path()).unwrap_err();
+    assert!(matches!(refused, JournalError::Newer { found: 7, known: 1 }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_changed_dropped_or_moved_record_is_named() {
+    for (sql, seq) in [
+        ("UPDATE record SET body = 'b' WHERE run = 1 AND seq = 5", 5),
+        ("UPDATE record SET at = at + 1 WHERE run = 1 AND seq = 5", 5),
+        ("UPDATE record SET seal = zeroblob(32) WHERE run = 1 AND seq = 5", 5),
+        ("DELETE FROM record WHERE run = 1 AND seq = 1", 1),
+        ("DELETE FROM record WHERE run = 1 AND seq = 6", 6),
+        ("DELETE FROM record WHERE run = 1 AND seq = 20", 20),
+        ("DELETE FROM record WHERE run = 1", 1),
+        (
+            "UPDATE record SET body = (SELECT body FROM record WHERE run = 1 AND seq = 8), \
+              seal = (SELECT seal FROM record WHERE run = 1 AND seq = 8) WHERE run = 1 AND seq = 9",
+            9,
+        ),
+        (
+            "UPDATE record SET seq = 99 WHERE run = 1 AND seq = 8; \
+              UPDATE record SET seq = 8 WHERE run = 1 AND seq = 9; \
+              UPDATE record SET seq = 9 WHERE run = 1 AND seq = 99",
+            8,
+        ),
+    ] {
+        let folder = Folder::default();
+        fill(&folder.open()).await;
+        Connection::open(folder.path()).unwrap().execute_batch(sql).unwrap();
+        let refused = folder.open().read(&run("r-1"), 0).await.unwrap_err().to_string();
+        let expected = format!("record {seq} of run r-1 is not what was written");
+        assert!(refused.ends_with(&expected), "{sql}: {refused}");
+        assert_eq!(folder.open().read(&run("r-2"), 0).await.unwrap().len(), 20);
+    }
+}
+
+#[tokio::test]
+async fn a_changed_row_of_any_other_table_is_refused() {
+    for sql in [
+        "UPDATE run SET last = 19 WHERE number = 1",
+        "UPDATE run SET created = 0 WHERE number = 1",
+        "UPDATE lease SET epoch = epoch - 1",
+        "UPDATE lease SET holder = NULL",
+        "UPDATE claim SET run = 1 WHERE environment = 'r-2-7'",
+        "UPDATE claim SET environment = 'staging' WHERE environment = 'r-2-7'",
+        "UPDATE command SET answer = NULL",
+        "UPDATE command SET body = 'resume' WHERE answer IS NULL",
+        "PRAGMA foreign_keys = OFF; DELETE FROM run WHERE number = 1",
+        "DROP TABLE claim",
+    ] {
+        let folder = Folder::default();
+        fill(&folder.open()).await;
+        Connection::open(folder.path()).unwrap().execute_batch(sql).unwrap();
+        let told = tell(&folder.path()).await;
+        assert!(matches!(told, Err(JournalError::Damaged(_))), "{sql}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_refused_or_does_not_matter() {
+    flip_bits(61).await;
+}
+
+#[tokio::test]
+#[ignore = "every byte of the file takes minutes"]
+async fn any_flipped_bit_is_refused_or_does_not_matter() {
+    flip_bits(1).await;
+}
+
+async fn flip_bits(step: usize) {
+    let folder = Folder::default();
+    fill(&folder.open()).await;
+    let good = tell(&folder.path()).await.unwrap();
+    let bytes = std::fs::read(folder.path()).unwrap();
+    let mut refused = 0;
+    for offset in (0..bytes.len()).step_by(step) {
+        let mut bad = bytes.clone();
+        bad[offset] ^= 1 << (offset % 8);
+        refused += u32::from(is_refused(&bad, &good, &format!("byte {offset}")).await);
+    }
+    assert!(refused > 100, "only {refused} flips were noticed: does this test look at all?");
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_refused() {
+    let folder = Folder::default();
+    fill(&folder.open()).await;
+    let good = tell(&folder.path()).await.unwrap();
+    let bytes = std::fs::read(folder.path()).unwrap();
+    for length in (0..bytes.len()).step_by(509) {
+        let what = format!("cut at {length}");
+        assert!(is_refused(&bytes[..length], &good, &what).await, "{what} was not noticed");
+    }
+}
+
+#[tokio::test]
+async fn lost_and_exchanged_pages_are_refused_or_do_not_matter() {
+    let folder = Folder::default();
+    fill(&folder.open()).await;
+    let good = tell(&folder.path()).await.unwrap();
+    let bytes = std::fs::read(folder.path()).unwrap();
+    let pages: Vec<_> = bytes.chunks(4096).collect();
+    for one in 0..pages.len() {
+        let mut zeroed = pages.clone();
+        zeroed[one] = &[0; 4096];
+        is_refused(&zeroed.concat(), &good, &format!("zeroed {one}")).await;
+        for two in 0..one {
+            let mut exchanged = pages.clone();
+            exchanged.swap(one, two);
+            is_refused(&exchanged.concat(), &good, &format!("exchanged {one} {two}")).await;
+        }
+    }
+}
+
+/// The log is the one place where damage cannot be told from a write that was cut off: what comes after it is gone.
+#[tokio::test]
+async fn a_flipped_bit_in_the_log_leaves_a_beginning_of_each_run() {
+    let (folder, copy) = (Folder::default(), Folder::default());
+    let journal = folder.open();
+    fill(&journal).await;
+    let good = journal.read(&run("r-1"), 0).await.unwrap();
+    let (bytes, log) = (std::fs::read(folder.path()).unwrap(), log_of(&folder.path()));
+    let log_bytes = std::fs::read(&log).unwrap();
+    assert!(log_bytes.len() > 100_000, "the log was written back: {} bytes", log_bytes.len());
+    for offset in (0..log_bytes.len()).step_by(2003) {
+        let mut bad = log_bytes.clone();
+        bad[offset] ^= 1 << (offset % 8);
+        std::fs::write(copy.path(), &bytes).unwrap();
+        std::fs::write(log_of(&copy.path()), &bad).unwrap();
+        match copy.open().read(&run("r-1"), 0).await {
+            Ok(records) => assert_eq!(records, good[..records.len()], "byte {offset}"),
+            Err(JournalError::NoSuchRun(_) | JournalError::Damaged(_)) => {}
+            Err(error) => panic!("byte {offset}: {error:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_to_write_and_forgets_nothing() {
+    let disk = SmallDisk::mount();
+    let ballast = disk.0.0.path().join("ballast");
+    std::fs::write(&ballast, vec![0; 200_000]).unwrap();
+    let journal = disk.0.open();
+    let id = journal.create_run("1", at(1)).await.unwrap();
+    let lease = journal.take_lease(&scope("staging"), &holder(1), LONG).await.unwrap();
+    let records = texts(&["x".repeat(3000).as_str()]);
+    let mut last = 1;
+    let leases = [lease.clone()];
+    let claims = [ClaimChange::Take(environment("staging"))];
+    let append = |expected, claims| {
+        let (run, records, leases) = (&id, &records[..], &leases[..]);
+        Append { run, expected, records, at: at(2), leases, claims }
+    };
+    let refused = loop {
+        match journal.append(&append(last, &[])).await {
+            Ok(now) => last = now,
+            Err(error) => break error,
+        }
+    };
+    assert!(last > 10, "the disk was full from the start");
+    assert!(matches!(refused, AppendError::Journal(JournalError::Full)), "{refused:?}");
+
+    let refused = journal.append(&append(last, &claims)).await.unwrap_err();
+    assert!(matches!(refused, AppendError::Journal(JournalError::Full)), "{refused:?}");
+    let refused = journal.take_lease(&scope("production"), &holder(1), LONG).await.unwrap_err();
+    assert!(matches!(refused, LeaseRefused::Journal(JournalError::Full)), "{refused:?}");
+    let there = |records: Vec<_>| u64::try_from(records.len()).unwrap();
+    assert_eq!(there(journal.read(&id, 0).await.unwrap()), last);
+    assert!(journal.claims().await.unwrap().is_empty());
+
+    std::fs::remove_file(ballast).unwrap();
+    journal.beat(&lease).await.unwrap();
+    assert_eq!(journal.append(&append(last, &claims)).await.unwrap(), last + 1);
+    drop(journal);
+    assert_eq!(there(disk.0.open().read(&id, 0).await.unwrap()), last + 1);
+}
+
+/// A disk of half a megabyte, unmounted when the test ends.
+struct SmallDisk(Folder);
+
+impl SmallDisk {
+    fn mount() -> Self {
+        assert!(rustix::process::geteuid().is_root(), "this test mounts a small disk: run as root");
+        let folder = Folder::default();
+        let mount = ["-t", "tmpfs", "-o", "size=512k", "journal-test"];
+        let mounted = Command::new("mount").args(mount).arg(folder.0.path()).status().unwrap();
+        assert!(mounted.success());
+        Self(folder)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(self.0.0.path()).status().unwrap();
+        assert!(unmounted.success());
+    }
+}
+
+/// Puts something into every table.
+async fn fill(journal: &SqliteJournal) {
+    for name in ["r-1", "r-2"] {
+        assert_eq!(journal.create_run("record 1", at(1)).await.unwrap(), run(name));
+        for expected in 1..20_u64 {
+            let records = [format!("record {} {}", expected + 1, "x".repeat(200))];
+            let claims = [ClaimChange::Take(environment(&format!("{name}-{expected}")))];
+            let (run, records, claims) = (&run(name), &records[..], &claims[..]);
+            let append = Append { run, expected, records, at: at(expected), leases: &[], claims };
+            journal.append(&append).await.unwrap();
+        }
+    }
+    let lease = journal.take_lease(&scope("staging"), &holder(1), LONG).await.unwrap();
+    let command = journal.send(&environment("staging"), "halt", at(3)).await.unwrap();
+    journal.answer(&lease, command, "halted").await.unwrap();
+    journal.send(&environment("staging"), "cancel", at(4)).await.unwrap();
+}
+
+/// Opens a journal and tells all that is in it.
+async fn tell(path: &Path) -> Result<String, JournalError> {
+    let journal = SqliteJournal::open(path)?;
+    let (one, two) = (journal.read(&run("r-1"), 0).await?, journal.read(&run("r-2"), 0).await?);
+    let heads = (journal.runs().await?, journal.claims().await?);
+    let waiting = journal.inbox(&environment("staging")).await?;
+    let answer = journal.answered(serin_journal::CommandId(1)).await?;
+    // Whether the holder lives depends on its lock file, which is not part of the journal.
+    let holder = journal.holder(&scope("staging")).await?.map(|(holder, _)| holder);
+    Ok(format!("{heads:?} {one:?} {two:?} {waiting:?} {answer:?} {holder:?}"))
+}
+
+/// Says whether a damaged file is refused; one that is accepted must tell exactly what was written.
+async fn is_refused(bytes: &[u8], good: &str, what: &str) -> bool {
+    let folder = Folder::default();
+    std::fs::write(folder.path(), bytes).unwrap();
+    match tell(&folder.path()).await {
+        Ok(told) => {
+            assert_eq!(told, good, "{what}");
+            false
+        }
+        Err(JournalError::Damaged(_)) => true,
+        Err(error) => panic!("{what}: {error:?}"),
+    }
+}
+
+fn log_of(journal: &Path) -> std::path::PathBuf {
+    journal.with_file_name("journal-wal")
+}

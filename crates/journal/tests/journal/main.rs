@@ -1,0 +1,14 @@
+//! The journal's tests: one contract for every implementation, and what only one of them can be asked.
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod memory_faults;
+#[cfg(test)]
+mod processes;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod child;
+#[cfg(test)]
+mod support;
