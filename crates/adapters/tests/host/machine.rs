@@ -140,6 +140,11 @@ impl Machine {
         SystemHosts::new(config, Arc::new(TestClock))
     }
 
+    /// The same, for root by an ssh_config that was written before.
+    pub(crate) fn hosts_by(config: PathBuf) -> SystemHosts {
+        Self::hosts_with(ssh_config(config, false))
+    }
+
     /// Writes the ssh_config for a login user and returns how it is used.
     pub(crate) fn ssh(&self, user: &str) -> SshConfig {
         let config = self.path(&format!("ssh_config.{user}"));
@@ -152,12 +157,7 @@ impl Machine {
             .unwrap();
         writeln!(text, " IdentityAgent none\n KexAlgorithms curve25519-sha256").unwrap();
         fs::write(&config, text).unwrap();
-        SshConfig {
-            config: Some(config),
-            max_connecting: 4,
-            connect_timeout: Duration::from_secs(10),
-            sudo: user != "root",
-        }
+        ssh_config(config, user != "root")
     }
 
     /// Replaces what the client knows of host keys.
@@ -224,6 +224,12 @@ impl Drop for Machine {
         }
         drop(Command::new("umount").arg("-l").arg(self.path("root")).status());
     }
+}
+
+#[expect(clippy::fn_params_excessive_bools, reason = "the setting is a bool")]
+fn ssh_config(config: PathBuf, sudo: bool) -> SshConfig {
+    let connect_timeout = Duration::from_secs(10);
+    SshConfig { config: Some(config), max_connecting: 4, connect_timeout, sudo }
 }
 
 /// Waits until something is so, for a minute at most.

@@ -6,4 +6,6 @@
 #[cfg(test)]
 mod connect;
 #[cfg(test)]
+mod jobs;
+#[cfg(test)]
 mod machine;
