@@ -1,0 +1,156 @@
+# ── Who lives ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+stat_of() { # PID: state, group and start of a process; its name may hold anything but ends at the last bracket
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    # shellcheck disable=SC2086 # The fields are numbers, one letter aside.
+    set -- ${stat##*) }
+    letter=$1 group=$3
+    shift 19
+    ticks=$1
+}
+
+boot_identity() { # a host may be a container: its kernel lives on when it is restarted, its first process does not
+    IFS= read -r boot </proc/sys/kernel/random/boot_id
+    stat_of 1 && boot=$boot-$ticks
+}
+
+group_lives() { # FILE started.N: tells whether any process of the job's group is alive
+    read -r leader group_of_job started_at started_boot <"$1" || return 1
+    boot_identity
+    [ "$boot" = "$started_boot" ] || return 1
+    kill -0 "-$group_of_job" 2>/dev/null || return 1
+    # A number is not given out again while a group has it, so another process under it means that the group is gone.
+    if stat_of "$leader" && [ "$ticks" != "$started_at" ]; then return 1; fi
+    for process in /proc/[0-9]*; do
+        stat_of "${process#/proc/}" || continue
+        if [ "$group" = "$group_of_job" ] && [ "$letter" != Z ]; then return 0; fi
+    done
+    return 1
+}
+
+# ── Jobs ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+last_of() { # WORD: the highest N of WORD.N in the job's directory, 0 if there is none
+    last=0
+    for file in "$dir/$1".*; do
+        number=${file##*.}
+        case $number in '' | *[!0-9]*) continue ;; esac
+        [ "$number" -le "$last" ] || last=$number
+    done
+}
+
+judge() { # sets job (never, running, exited, died) and last, the attempt that this is about
+    job=never
+    last_of claimed
+    [ "$last" -gt 0 ] || return 0
+    exec 9<"$dir/lock"
+    if ! flock -n -s 9; then job=running; fi
+    exec 9<&-
+    [ "$job" = never ] || return 0
+    last_of started
+    [ "$last" -gt 0 ] || return 0
+    judge_unlocked
+}
+
+judge_unlocked() { # the supervisor of attempt $last is gone
+    if [ -e "$dir/done.$last" ]; then job=exited
+    elif [ ! -e "$dir/started.$last" ]; then job=never
+    elif group_lives "$dir/started.$last"; then job=running
+    else job=died; fi
+}
+
+tell_job() { # note, log, and how attempt $last is
+    [ "$job" != never ] || { end never; return 0; }
+    note=
+    [ ! -e "$dir/note.$last" ] || IFS= read -r note <"$dir/note.$last"
+    block "$note"
+    block_of_log "$dir/log.$last"
+    status=
+    [ "$job" != exited ] || IFS= read -r status <"$dir/done.$last"
+    end "$job" "$last" "$status"
+}
+
+op_look() { # RUN STEP
+    dir=$state/jobs/$1/$2
+    judge
+    tell_job
+}
+
+op_start() { # RUN STEP ATTEMPT FENCE NOTE KIND ARGUMENT...
+    dir=$state/jobs/$1/$2 run=$state/jobs/$1 attempt=$3 wanted_fence=$4 note=$5
+    shift 5
+    lock || return 0
+    if pass_fence "$wanted_fence"; then start_fenced "$@"; fi
+    unlock
+}
+
+start_fenced() { # KIND ARGUMENT...: attaches, answers with what is known, or starts
+    judge
+    if [ "$job" = running ]; then end running "$last"; return 0; fi
+    if [ "$attempt" -lt "$last" ]; then end refused "attempt $last of this step came after attempt $attempt"; return 0; fi
+    if [ "$job" != never ] && [ "$attempt" -eq "$last" ]; then tell_job; return 0; fi
+    if ! claim; then end refused "cannot write $dir: $(df -P "$state" | tail -n 1)"; return 0; fi
+    # The lock passes on to the supervisor: it is never free between this line and the end of the job.
+    setsid "$0" supervise "$dir" "$attempt" "$@" </dev/null >/dev/null 2>&1 3<&- 4>&- 8>&- &
+    exec 9>&-
+    end running "$attempt"
+}
+
+claim() {
+    mkdir -p "$dir" && sync "$run" "$state/jobs" "$state" || return 1
+    exec 9>"$dir/lock"
+    flock -w 5 9 || return 1
+    new=$dir/.note.new
+    printf '%s\n' "$note" >"$new" && sync "$new" && mv "$new" "$dir/note.$attempt" \
+        && put "$dir/claimed.$attempt" "fence $wanted_fence"
+}
+
+op_wait() { # RUN STEP ATTEMPT SECONDS: until the attempt ends, at most so long; the supervisor's lock wakes it
+    dir=$state/jobs/$1/$2 last=$3 deadline=$4
+    if [ ! -e "$dir/lock" ]; then end never; return 0; fi
+    exec 9<"$dir/lock"
+    job=
+    flock -s -w "$deadline" 9 || job=running
+    exec 9<&-
+    if [ -z "$job" ]; then
+        judge_unlocked
+        # Only a job whose supervisor was killed gets here: nothing will tell of its end.
+        passes=0
+        while [ "$job" = running ] && [ "$passes" -lt "$((deadline * 5))" ]; do
+            sleep 0.2
+            passes=$((passes + 1))
+            judge_unlocked
+        done
+    fi
+    if [ "$job" = running ]; then end running "$last"; else tell_job; fi
+}
+
+supervise() { # DIR ATTEMPT KIND ARGUMENT..., holding the job's lock as fd 9
+    dir=$1 last=$2
+    setsid "$0" gate "$@" </dev/null >"$dir/log.$last" 2>&1 &
+    wait $!
+    status=$?
+    while [ -e "$dir/started.$last" ] && group_lives "$dir/started.$last"; do sleep 0.2; done
+    # A full disk must not turn a job that ended into one that died, not before someone had ten minutes to notice.
+    passes=0
+    until put "$dir/done.$last" "$status" || [ "$passes" -ge 600 ]; do sleep 1; passes=$((passes + 1)); done
+}
+
+gate() { # DIR ATTEMPT KIND ARGUMENT...: becomes the job, once it is on disk which process that is
+    dir=$1 last=$2 kind=$3
+    shift 3
+    boot_identity
+    stat_of $$
+    put "$dir/started.$last" "$$ $$ $ticks $boot" || { echo "serin: cannot write $dir"; exit 125; }
+    exec 9>&-
+    case $kind in
+    command) clean "$@" ;;
+    fetch | install) clean "$0" "$kind" "$dir" "$last" "$@" ;;
+    esac
+}
+
+clean() { # [NAME=VALUE]... PROGRAM ARGUMENT...: becomes the program, in a small and known environment
+    exec env -i --default-signal PATH="$PATH" HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
+        NEEDRESTART_MODE=l "$@"
+}
+

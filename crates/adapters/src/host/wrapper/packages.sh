@@ -1,0 +1,127 @@
+# ── Packages ────────────────────────────────────────────────────────────────────────────────────────────────────
+# What people read is the last line of the log; what Serin reads is the exit status, listed in docs/wrapper.md.
+
+# How often a lock of apt's that it cannot wait for by itself is tried, 2 s apart: 10 minutes.
+lock_tries=300
+
+fail() { # STATUS TEXT
+    echo "serin: $2"
+    exit "$1"
+}
+
+logged_from() { tail -c "+$((log_from + 1))" "$log"; }
+
+reason() { # the first line that says what was wrong since log_from
+    why=$(logged_from | sed -n '/^dpkg: error processing/{N;s/\n */ /p;}' | head -n 1)
+    [ -n "$why" ] || why=$(logged_from | sed -n 's/^E: //p; s/^dpkg: error: //p' | head -n 1)
+    echo "${why:-it said nothing}"
+}
+
+patiently() { # PROGRAM ARGUMENT...: tries again as long as another process holds a lock
+    tries=0
+    while :; do
+        log_from=$(wc -c <"$log")
+        "$@" && return 0
+        logged_from | grep -q -e 'Could not get lock' -e 'Unable to lock' -e 'lock was locked by another' || return 1
+        tries=$((tries + 1))
+        [ "$tries" -lt "$lock_tries" ] || fail 14 "another process kept apt's lock for 10 minutes: $(reason)"
+        sleep 2
+    done
+}
+
+apt() {
+    apt-get -y -q -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 \
+        -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 --allow-downgrades --allow-change-held-packages "$@"
+}
+
+for_build() { # DIR ATTEMPT PACKAGE VERSION SHA256
+    log=$1/log.$2 held=$1/held package=$3 version=$4 wanted_version=$4 digest=$5
+    # Maintainer scripts may want more than ASCII.
+    LC_ALL=C.UTF-8
+    # apt writes a colon of the version so; the architecture is whatever there is.
+    name=${package}_$(printf %s "$version" | sed 's/:/%3a/g')
+}
+
+cached() { # sets file and file_digest; true when the file has the build's bytes
+    file='' file_digest=none
+    for file in "$archives/$name"_*.deb; do
+        [ -e "$file" ] || { file=''; continue; }
+        file_digest=$(sha256sum <"$file")
+        file_digest=${file_digest%% *}
+        if [ "$file_digest" = "$digest" ]; then return 0; fi
+    done
+    return 1
+}
+
+listed() { # sets digests: what apt's lists say of the version
+    digests=$(apt-cache show "$package=$version" 2>/dev/null | sed -n 's/^SHA256: *//p' | tr '\n' ' ')
+    case " $digests" in *" $digest "*) return 0 ;; *) return 1 ;; esac
+}
+
+fetch() {
+    for_build "$@"
+    if cached; then echo "serin: $file was there already"; exit 0; fi
+    # A file with other bytes would be taken for the right one by its name.
+    rm -f "$archives/$name"_*.deb
+    listed || refresh
+    # The lists may be older than the repository, though they name the build: once more, with new ones.
+    download || { refresh; download; } || fail 15 "cannot fetch $package $version: $(reason)"
+    if cached; then echo "serin: fetched $file"; exit 0; fi
+    [ -n "$file" ] || fail 10 "apt fetched $package $version, but not to $archives"
+    rm -f "$file"
+    fail 11 "what was fetched as $package $version has SHA-256 $file_digest, not $digest; it was removed"
+}
+
+download() { patiently apt -d --reinstall install "$package=$version"; }
+
+refresh() { # one repository that is down must not matter if the build's bytes are listed all the same
+    why=''
+    patiently apt-get -q -o APT::Update::Error-Mode=any -o Acquire::Retries=3 update || why=$(reason)
+    listed && return 0
+    [ -z "$digests" ] || fail 11 "the repository has $package $version with SHA-256 ${digests% }, not $digest"
+    [ -z "$why" ] || fail 15 "cannot update apt's lists: $why"
+    fail 13 "no repository of this host has $package $version"
+}
+
+repair() { # its failure is not the end: installing the wanted version may be what mends it
+    echo "serin: dpkg was interrupted; configuring what it left"
+    patiently dpkg --configure -a --force-confdef --force-confold || echo "serin: not everything could be configured"
+}
+
+install_build() {
+    for_build "$@"
+    interrupted=$(ls /var/lib/dpkg/updates 2>/dev/null)
+    [ -z "$interrupted$(dpkg --audit)" ] || repair
+    query_package
+    if [ "$found" = installed ] && [ "$version" = "$wanted_version" ]; then
+        hold_again
+        echo "serin: $package $version was installed already"
+        exit 0
+    fi
+    version=$wanted_version
+    cached || fail 10 "$package $version with SHA-256 $digest is not in $archives: it must be fetched first"
+    log_from=$(wc -c <"$log")
+    planned=$(apt -s --no-download install "$package=$version") || fail 15 "apt cannot install $package $version: $(reason)"
+    removed=$(printf '%s\n' "$planned" | sed -n -e 's/^Remv \([^ ]*\).*/\1/p' -e 's/^Purg \([^ ]*\).*/\1/p' | tr '\n' ' ')
+    [ -z "$removed" ] || fail 12 "installing $package $version would remove: $removed"
+    # apt drops a hold by installing; a restart of the host in between must not lose it.
+    if [ -n "$(apt-mark showhold "$package")" ]; then : >"$held"; sync "$held"; fi
+    status=0
+    patiently apt --no-download install "$package=$version" || status=15
+    why=$(reason)
+    hold_again
+    [ "$status" -eq 0 ] || fail 15 "installing $package $version failed: $why"
+    query_package
+    if [ "$found" = installed ] && [ "$version" = "$wanted_version" ]; then
+        echo "serin: installed $package $version"
+        exit 0
+    fi
+    fail 16 "apt reported success, but dpkg says: $package $version $found $word"
+}
+
+hold_again() {
+    [ -e "$held" ] || return 0
+    patiently apt-mark hold "$package" >/dev/null
+    [ -n "$(apt-mark showhold "$package")" ] || fail 17 "$package was on apt hold, and could not be put back on it"
+}
+

@@ -1,0 +1,340 @@
+//! One session: an `ssh` process, the wrapper at its other end, and the frames between them.
+//!
+//! A request is a line with the operation, a line with the number of arguments, and a line for each; nothing is quoted
+//! and nothing evaluated. A reply is any number of blocks (`data LENGTH`, then so many bytes) and one line `end …`.
+//! What jobs print travels in blocks only, so it cannot be taken for a frame.
+
+use super::{SshConfig, explain::explain};
+use serin_model::HostName;
+use std::process::Stdio;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// What a login may take besides reaching the host: key exchange, authentication, sudo, installing the wrapper.
+const LOGIN: Duration = Duration::from_secs(20);
+
+/// What a host may print before the wrapper speaks, in bytes: a message of the day, the noise of a `.bashrc`.
+const MAX_NOISE: u64 = 256 * 1024;
+
+/// The longest line of a frame, in bytes: an `end` line with a reason in it.
+const MAX_LINE: u64 = 16 * 1024;
+
+/// The longest reply, in bytes: `show stat` of a thousand servers is half a megabyte, and there may be some of them.
+const MAX_REPLY: usize = 64 * 1024 * 1024;
+
+/// What is kept of `ssh`'s errors, in bytes.
+const MAX_STDERR: usize = 4 * 1024;
+
+/// How long `ssh` may take to end and tell why, once it has closed its output.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The wrapper, as it is installed on hosts.
+static WRAPPER: &str = concat!(
+    include_str!("../host/wrapper/base.sh"),
+    include_str!("../host/wrapper/jobs.sh"),
+    include_str!("../host/wrapper/observe.sh"),
+    include_str!("../host/wrapper/haproxy.sh"),
+    include_str!("../host/wrapper/packages.sh"),
+    include_str!("../host/wrapper/serve.sh"),
+);
+
+/// Its SHA-256, by which it is named on hosts.
+static WRAPPER_DIGEST: LazyLock<String> = LazyLock::new(|| {
+    let digest = ring::digest::digest(&ring::digest::SHA256, WRAPPER.as_bytes());
+    let halves = digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    halves.filter_map(|half| char::from_digit(u32::from(half), 16)).collect()
+});
+
+/// What the wrapper is asked: an operation and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    operation: &'static str,
+    arguments: Vec<String>,
+}
+
+/// What the wrapper answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The blocks, whatever bytes they hold.
+    pub blocks: Vec<Vec<u8>>,
+    /// What followed `end`.
+    pub end: String,
+}
+
+/// Why a request has no reply.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The session ended before the first byte of a reply.
+    Unanswered(String),
+    /// It ended, or the time was over, in the middle.
+    Lost(String),
+    /// The frames make no sense.
+    Garbled(String),
+}
+
+/// A connection on which the wrapper answers.
+pub(super) struct Session {
+    child: Child,
+    requests: ChildStdin,
+    replies: BufReader<ChildStdout>,
+    stderr: Arc<Mutex<String>>,
+    reading_stderr: JoinHandle<()>,
+}
+
+impl Request {
+    /// Makes a request.
+    ///
+    /// # Errors
+    /// Returns the argument that holds a line end or a NUL: it cannot travel.
+    pub fn new(operation: &'static str, arguments: Vec<String>) -> Result<Self, String> {
+        match arguments.iter().find(|argument| argument.contains(['\n', '\0'])) {
+            Some(bad) => Err(bad.clone()),
+            None => Ok(Self { operation, arguments }),
+        }
+    }
+
+    /// Returns the lines that are sent.
+    pub fn render(&self) -> String {
+        let mut lines = format!("{}\n{}\n", self.operation, self.arguments.len());
+        for argument in &self.arguments {
+            lines.push_str(argument);
+            lines.push('\n');
+        }
+        lines
+    }
+}
+
+impl Session {
+    /// Logs in, installs the wrapper if its like is not there, and has it serve.
+    pub(super) async fn connect(config: &SshConfig, host: &HostName) -> Result<Self, ConnectError> {
+        let mut child = command(config, host)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| ConnectError::from(format!("cannot start ssh: {error}")))?;
+        let (Some(requests), Some(replies), Some(errors)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(ConnectError::from("cannot talk to ssh".to_owned()));
+        };
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let reading_stderr = tokio::spawn(keep_tail(errors, Arc::clone(&stderr)));
+        let replies = BufReader::new(replies);
+        let mut session = Self { child, requests, replies, stderr, reading_stderr };
+        let time = config.connect_timeout + LOGIN;
+        match timeout(time, session.greet()).await {
+            Ok(Ok(())) => Ok(session),
+            Ok(Err(why)) => Err(ConnectError { why, stderr: session.stderr() }),
+            Err(_elapsed) => {
+                let stderr = session.stderr();
+                let said = if stderr.is_empty() { String::new() } else { explain(&stderr) };
+                let why = format!("no login within {} s; {said}", time.as_secs());
+                Err(ConnectError { why, stderr: String::new() })
+            }
+        }
+    }
+
+    /// Tells whether nothing is known against using it again.
+    pub(super) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends a request and reads its reply. After an error the session must be dropped.
+    pub(super) async fn ask(
+        &mut self,
+        request: &Request,
+        deadline: Duration,
+    ) -> Result<Reply, Broken> {
+        match timeout(deadline, self.exchange(request)).await {
+            Ok(result) => result,
+            Err(_elapsed) => {
+                let seconds = deadline.as_secs();
+                Err(Broken::Lost(format!(
+                    "no answer to `{}` within {seconds} s",
+                    request.operation
+                )))
+            }
+        }
+    }
+
+    async fn exchange(&mut self, request: &Request) -> Result<Reply, Broken> {
+        if self.requests.write_all(request.render().as_bytes()).await.is_err() {
+            return Err(Broken::Unanswered(self.last_words().await));
+        }
+        let mut blocks = Vec::new();
+        let mut room = MAX_REPLY;
+        let mut answered = false;
+        loop {
+            let line = match self.line(MAX_LINE).await {
+                Some(line) => line,
+                None if answered => return Err(Broken::Lost(self.last_words().await)),
+                None => return Err(Broken::Unanswered(self.last_words().await)),
+            };
+            answered = true;
+            match line.split_once(' ') {
+                Some(("end", words)) => return Ok(Reply { blocks, end: words.to_owned() }),
+                Some(("data", length)) => {
+                    let length = length.parse().ok().filter(|length| *length <= room);
+                    let length = length.ok_or_else(|| Broken::Garbled(format!("{line:?}")))?;
+                    room -= length;
+                    let mut block = vec![0; length];
+                    if self.replies.read_exact(&mut block).await.is_err() {
+                        return Err(Broken::Lost(self.last_words().await));
+                    }
+                    blocks.push(block);
+                }
+                Some(_) | None => return Err(Broken::Garbled(format!("{line:?}"))),
+            }
+        }
+    }
+
+    async fn greet(&mut self) -> Result<(), String> {
+        let mut noise = MAX_NOISE;
+        loop {
+            let Some(line) = self.line(noise).await else {
+                return Err(explain(&self.last_words().await));
+            };
+            noise = noise.saturating_sub(u64::try_from(line.len()).unwrap_or(u64::MAX));
+            let Some(word) = line.strip_prefix("SERIN-1 ") else { continue };
+            match word {
+                "ready" => return Ok(()),
+                "want" => {
+                    if self.requests.write_all(WRAPPER.as_bytes()).await.is_err() {
+                        return Err(explain(&self.last_words().await));
+                    }
+                }
+                "not-root" => {
+                    return Err("the login user is not root: set `sudo = true` under [ssh], \
+                                or log in as root"
+                        .to_owned());
+                }
+                other => {
+                    let said = self.last_words().await;
+                    return Err(format!("the wrapper cannot work: {other}; {}", explain(&said)));
+                }
+            }
+        }
+    }
+
+    /// Reads one line without its end; `None` is the end of the session, or a line that is too long.
+    async fn line(&mut self, limit: u64) -> Option<String> {
+        let mut line = Vec::new();
+        let read = (&mut self.replies).take(limit).read_until(b'\n', &mut line).await;
+        if read.is_err() || line.pop() != Some(b'\n') {
+            return None;
+        }
+        Some(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    async fn last_words(&mut self) -> String {
+        // It closed its output: it is ending, or the wrapper has left it alive. Either way its words are now known.
+        if !self.reading_stderr.is_finished() {
+            drop(timeout(LAST_WORDS, &mut self.reading_stderr).await);
+        }
+        self.stderr()
+    }
+
+    fn stderr(&self) -> String {
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Why there is no session, and what `ssh` said.
+#[derive(Debug)]
+pub(super) struct ConnectError {
+    pub(super) why: String,
+    pub(super) stderr: String,
+}
+
+impl From<String> for ConnectError {
+    fn from(why: String) -> Self {
+        Self { why, stderr: String::new() }
+    }
+}
+
+async fn keep_tail(mut errors: ChildStderr, stderr: Arc<Mutex<String>>) {
+    let mut buffer = [0; 1024];
+    while let Ok(count @ 1..) = errors.read(&mut buffer).await {
+        let text = String::from_utf8_lossy(buffer.get(..count).unwrap_or_default()).into_owned();
+        let mut kept = stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push_str(&text);
+        while kept.len() > MAX_STDERR {
+            let line = kept.find('\n').map_or(kept.len(), |end| end + 1);
+            drop(kept.drain(..line));
+        }
+    }
+}
+
+fn command(config: &SshConfig, host: &HostName) -> Command {
+    let mut command = Command::new("ssh");
+    if let Some(path) = &config.config {
+        command.arg("-F").arg(path);
+    }
+    let seconds = config.connect_timeout.as_secs().max(1);
+    command.arg("-T").arg(format!("-oConnectTimeout={seconds}"));
+    // Nobody is there to answer; a wrong host key is never a question; a dead network ends the session in 45 s.
+    command.args(["-oBatchMode=yes", "-oStrictHostKeyChecking=yes"]);
+    command.args(["-oServerAliveInterval=15", "-oServerAliveCountMax=3"]);
+    // An operator's settings for their own shells: a shared connection would outlive Serin and end all sessions at once.
+    command.args(["-oControlMaster=no", "-oControlPath=none", "-oClearAllForwardings=yes"]);
+    command.args(["-oForwardAgent=no", "-oRemoteCommand=none", "-oPermitLocalCommand=no"]);
+    // `sudo` and `ssh` must speak the language in which `explain` reads them.
+    command.env("LC_ALL", "C").arg("--").arg(host.as_str()).arg(remote_command(config));
+    command
+}
+
+/// The one text that a login shell reads: fixed but for the digest, and plain enough for any shell.
+fn remote_command(config: &SshConfig) -> String {
+    let digest = WRAPPER_DIGEST.as_str();
+    let path = wrapper_path();
+    let size = WRAPPER.len();
+    let become_root = if config.sudo { "sudo -n " } else { "" };
+    format!(
+        "exec env LC_ALL=C {become_root}sh -c '\
+         s() {{ printf \"\\nSERIN-1 %s\\n\" \"$*\"; }}; \
+         w={path}; d=${{w%/*}}; h={digest}; umask 022; \
+         [ \"$(id -u)\" = 0 ] || {{ s not-root; exit 1; }}; \
+         c() {{ r=$(sha256sum \"$1\" 2>/dev/null); [ \"${{r%% *}}\" = $h ]; }}; \
+         c $w || {{ mkdir -p $d && t=$(mktemp $d/.new.XXXXXX) && s want && head -c {size} >\"$t\" && c \"$t\" \
+         && chmod 755 \"$t\" && sync \"$t\" && mv \"$t\" $w && sync $d; }} || {{ rm -f \"$t\"; \
+         s cannot install $w; exit 1; }}; \
+         exec $w serve'"
+    )
+}
+
+/// Returns where this wrapper is installed on hosts.
+pub fn wrapper_path() -> String {
+    let digest = WRAPPER_DIGEST.as_str();
+    format!("/usr/local/lib/serin/wrapper-{}", digest.get(..16).unwrap_or(digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_end_in_an_argument_never_travels() {
+        assert_eq!(Request::new("read", vec!["a\nb".into()]), Err("a\nb".to_owned()));
+        let request = Request::new("read", vec!["5".into(), "it's $HOME".into(), String::new()]);
+        assert_eq!(request.unwrap().render(), "read\n3\n5\nit's $HOME\n\n");
+    }
+
+    #[test]
+    fn the_remote_command_is_one_quoted_line_for_any_login_shell() {
+        let text = remote_command(&SshConfig {
+            config: None,
+            max_connecting: 1,
+            connect_timeout: Duration::from_secs(1),
+            sudo: true,
+        });
+        assert!(text.starts_with("exec env LC_ALL=C sudo -n sh -c '"));
+        assert_eq!(text.matches('\'').count(), 2);
+        assert!(!text.contains(['\n', '!']), "{text}");
+    }
+}
