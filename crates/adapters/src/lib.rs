@@ -1,6 +1,8 @@
-//! The real ports: hosts by SSH, and, beside them, everything else that Serin reads or changes.
+//! The real ports: what Serin reads from the world and changes in it.
 //!
-//! Adapters hold no policy: no retries, no batching, no "if production". Each does one thing once and says how it went.
+//! Adapters hold no policy: each does one thing once and says how it went. No retries, no batching, no "if production",
+//! no opinion about whether a result is good enough to go on.
 
+pub mod haproxy;
 pub mod host;
 pub mod ssh;
