@@ -3,5 +3,6 @@
 //! An adapter does one thing once. It holds no policy: no retries, no batches, no opinion about whether a result is
 //! good enough to go on.
 
+pub mod alerts;
 pub mod http;
 pub mod repository;
