@@ -3,6 +3,9 @@
 //! Adapters hold no policy: each does one thing once and says how it went. No retries, no batching, no "if production",
 //! no opinion about whether a result is good enough to go on.
 
+pub mod alerts;
 pub mod haproxy;
 pub mod host;
+pub mod http;
+pub mod repository;
 pub mod ssh;

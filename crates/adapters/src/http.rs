@@ -1,0 +1,232 @@
+//! One way to read over HTTP: bounded in time and size, with credentials kept out of every message.
+//!
+//! It only reads, never retries, and never judges what an answer means: that is its callers' part. Read [`get`] first.
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::header::{AGE, CONTENT_TYPE, DATE};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect};
+use std::time::Duration;
+
+#[cfg(test)]
+pub(crate) mod test_server;
+
+/// How long a connection may take to be made: a host that is up answers within one round trip, and three lost packets
+/// still fit.
+const CONNECT: Duration = Duration::from_secs(4);
+
+/// How many times a mirror may point elsewhere. Content delivery networks need one or two.
+const MAX_REDIRECTS: usize = 5;
+
+/// How much of a refusal is shown to a person.
+const EXCERPT: usize = 200;
+
+/// Who is asked. It decides what may stand between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A service that must answer itself, now: no redirects, and no proxy whose cache could be stale.
+    Service,
+    /// A mirror of signed content: redirects and the proxies of the environment are harmless, and common.
+    Mirror,
+    /// A mirror on this machine: as a mirror, but never through a proxy.
+    LocalMirror,
+}
+
+/// Why something could not be read. It never holds the address: show [`redacted`] beside it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// The client itself could not be made.
+    #[error("no HTTP client can be made: {0}")]
+    Client(String),
+    /// The address is not an http or https address.
+    #[error("it is not an http:// or https:// address")]
+    BadAddress,
+    /// There was no complete answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// There was no complete answer in time.
+    #[error("no complete answer within {} s", .0.as_secs_f32())]
+    TimedOut(Duration),
+    /// It answered, and refused.
+    #[error("HTTP status {status}{}{excerpt}", if .excerpt.is_empty() { "" } else { ": " })]
+    Status {
+        /// The status.
+        status: u16,
+        /// The beginning of what it said.
+        excerpt: String,
+    },
+    /// The answer is larger than anything that makes sense.
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// What would have been accepted.
+        limit: u64,
+    },
+}
+
+/// A complete answer with status 200.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// When the server says that it made the answer.
+    pub date: Option<Timestamp>,
+    /// Whether a cache on the way says that the answer is old.
+    pub cached: bool,
+    /// What the server says the body is.
+    pub content_type: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Makes a client; `total` bounds each request from its start to the last byte of its body.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub fn client(peer: Peer, total: Duration) -> Result<Client, HttpError> {
+    // An error says that another part of the process has installed a provider already: just as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    // A machine without CA certificates makes the first build fail; it can still speak plain HTTP, so the second one
+    // trusts nobody, and https:// fails with a message of its own.
+    builder(peer, total)
+        .build()
+        .or_else(|_| builder(peer, total).tls_certs_only([]).build())
+        .map_err(|error| HttpError::Client(cause(error)))
+}
+
+fn builder(peer: Peer, total: Duration) -> ClientBuilder {
+    let builder = Client::builder()
+        .user_agent(concat!("serin/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT.min(total))
+        .timeout(total);
+    match peer {
+        Peer::Service => builder.redirect(redirect::Policy::none()).no_proxy(),
+        Peer::Mirror => builder.redirect(redirect::Policy::limited(MAX_REDIRECTS)),
+        Peer::LocalMirror => builder.redirect(redirect::Policy::limited(MAX_REDIRECTS)).no_proxy(),
+    }
+}
+
+/// Reads an address whose body has at most `limit` bytes. Only a complete answer with status 200 is one.
+///
+/// # Errors
+/// See [`HttpError`].
+pub async fn get(client: &Client, url: Url, limit: u64) -> Result<Answer, HttpError> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(HttpError::BadAddress);
+    }
+    let mut response =
+        client.get(url).send().await.map_err(|e| HttpError::Unreachable(cause(e)))?;
+    if response.status() != StatusCode::OK {
+        let status = response.status().as_u16();
+        return Err(HttpError::Status { status, excerpt: excerpt(&mut response).await });
+    }
+    let text = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let date = text(DATE).to_owned();
+    let cached = text(AGE).parse::<u64>().is_ok_and(|age| age > 0);
+    let content_type = text(CONTENT_TYPE).to_owned();
+    let body = body(&mut response, limit).await?;
+    Ok(Answer { date: parse_date(&date), cached, content_type, body })
+}
+
+async fn body(response: &mut Response, limit: u64) -> Result<Vec<u8>, HttpError> {
+    let too_large = || HttpError::TooLarge { limit };
+    let size = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+    if response.content_length().is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| HttpError::Unreachable(cause(e)))? {
+        if size(body.len() + chunk.len()) > limit {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+async fn excerpt(response: &mut Response) -> String {
+    let chunk = response.chunk().await.ok().flatten().unwrap_or_default();
+    let text = String::from_utf8_lossy(&chunk);
+    let line: String = text.chars().take(EXCERPT).filter(|c| !c.is_control()).collect();
+    line.trim().to_owned()
+}
+
+/// Says what is at the bottom of an error; the layers above it only repeat that a request failed.
+fn cause(error: reqwest::Error) -> String {
+    let timed_out = error.is_timeout();
+    let error = error.without_url();
+    let mut deepest: &dyn std::error::Error = &error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    if timed_out { "no complete answer in time".to_owned() } else { deepest.to_string() }
+}
+
+/// Parses a date of a header or of a Release file.
+pub(crate) fn parse_date(text: &str) -> Option<Timestamp> {
+    // RFC 2822 has no zone of this name, but Release files do.
+    let text = text.trim();
+    let text = text.strip_suffix("UTC").map_or(text.to_owned(), |date| format!("{date}+0000"));
+    rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
+}
+
+/// Returns the time, for comparing it with what a server says about itself.
+pub(crate) fn now() -> Timestamp {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an adapter is the edge: what a server says is compared with the real time"
+    )]
+    let now = std::time::SystemTime::now();
+    // Only a clock that stands outside of all years fails here; then everything is stale, which is right.
+    Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Returns an address without user, password and query, for people.
+pub fn redacted(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+    let rest = rest.split(['?', '#']).next().unwrap_or("");
+    let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let host = host.rsplit('@').next().unwrap_or("");
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    format!("{scheme}{separator}{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_secrets() {
+        let cases = [
+            ("http://a.example/x", "http://a.example/x"),
+            ("https://me:pa@ss@a.example:9093/x?token=1", "https://a.example:9093/x"),
+            ("user:secret@a.example/x", "a.example/x"),
+            ("http://a.example/me@home", "http://a.example/me@home"),
+            ("", ""),
+        ];
+        for (address, shown) in cases {
+            assert_eq!(redacted(address), shown);
+        }
+    }
+
+    #[test]
+    fn dates_of_headers_and_release_files_are_read() {
+        let expected: Timestamp = "2026-11-22T08:20:43Z".parse().unwrap();
+        for text in [
+            "Sun, 22 Nov 2026 08:20:43 GMT",
+            "Sun, 22 Nov 2026 08:20:43 UTC",
+            "Sun, 22 Nov 2026 08:20:43 +0000",
+            "Sun, 22 Nov 2026 09:20:43 +0100",
+        ] {
+            assert_eq!(parse_date(text), Some(expected), "{text}");
+        }
+        assert_eq!(parse_date("tomorrow"), None);
+        assert_eq!(parse_date(""), None);
+    }
+
+    #[tokio::test]
+    async fn what_went_wrong_never_names_the_password() {
+        let client = client(Peer::Service, Duration::from_millis(500)).unwrap();
+        let url = "http://me:hunter2@127.0.0.1:1/".parse().unwrap();
+        let error = get(&client, url, 10).await.unwrap_err();
+        assert!(matches!(error, HttpError::Unreachable(_)), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
+}

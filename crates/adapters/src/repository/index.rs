@@ -1,0 +1,203 @@
+//! The index of packages: decompressed and read as a stream, one package's stanzas kept.
+//!
+//! Its bytes were proven before they come here. The limits guard against a publisher's mistake, not an attacker.
+
+use super::RepositoryConfig;
+use deb822_fast::{Deb822, Paragraph};
+use serin_model::{Build, BuildKind};
+use std::io::{self, BufReader, Read};
+
+/// The largest index that is downloaded. Debian's own, with 63,000 packages, has 9 MB.
+pub(super) const MAX_COMPRESSED: u64 = 64 << 20;
+
+/// The largest index after decompression: ten times Debian's own.
+const MAX_PLAIN: u64 = 512 << 20;
+
+/// What decompressing `.xz` may use; `xz -9` asks for 65 MB.
+const MAX_XZ_MEMORY: u64 = 128 << 20;
+
+/// Parses an index, by the ending of its name.
+pub(super) fn parse(
+    name: &str,
+    bytes: &[u8],
+    config: &RepositoryConfig,
+) -> Result<Vec<Build>, String> {
+    let plain: Box<dyn Read + '_> = match name.rsplit_once('.').map(|(_, end)| end) {
+        Some("xz") => {
+            let flags = liblzma::stream::CONCATENATED;
+            let stream = liblzma::stream::Stream::new_stream_decoder(MAX_XZ_MEMORY, flags)
+                .map_err(|error| error.to_string())?;
+            Box::new(liblzma::read::XzDecoder::new_stream(bytes, stream))
+        }
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
+        Some(_) | None => Box::new(bytes),
+    };
+    let reader = BufReader::new(Capped { inner: plain, left: MAX_PLAIN });
+    let mut builds = Vec::new();
+    for paragraph in Deb822::iter_paragraphs_from_reader(reader) {
+        let paragraph = paragraph.map_err(|error| error.to_string())?;
+        if let Some(build) = build(&paragraph, config)? {
+            builds.push(build);
+        }
+    }
+    Ok(builds)
+}
+
+fn build(paragraph: &Paragraph, config: &RepositoryConfig) -> Result<Option<Build>, String> {
+    let field = |name| paragraph.get(name).map(str::trim);
+    let ours = field("Package") == Some(config.package.as_str())
+        && field("Architecture").is_some_and(|it| it == config.architecture || it == "all");
+    if !ours {
+        return Ok(None);
+    }
+    let version =
+        field("Version").ok_or_else(|| format!("a {} without version", config.package))?;
+    let need = |name| field(name).ok_or_else(|| format!("version {version} has no {name}"));
+    let sha256 = need("SHA256")?;
+    let size = need("Size")?;
+    let kind = config.kinds.iter().find(|(_, pattern)| pattern.fits(version));
+    Ok(Some(Build {
+        package: config.package.clone(),
+        version: version.parse().map_err(|error| format!("{error}"))?,
+        sha256: sha256.parse().map_err(|error| format!("version {version}: {error}"))?,
+        size: size.parse().map_err(|error| format!("version {version}: size {size:?}: {error}"))?,
+        kind: kind.map_or(BuildKind::Unknown, |(kind, _)| *kind),
+    }))
+}
+
+/// A reader that fails, rather than ends, when there is more than it may give.
+struct Capped<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Capped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        let size = u64::try_from(count).unwrap_or(u64::MAX);
+        self.left = self
+            .left
+            .checked_sub(size)
+            .ok_or_else(|| io::Error::other("it is too large when decompressed"))?;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::Pattern;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    const HASH: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn config() -> RepositoryConfig {
+        RepositoryConfig {
+            package: "demoapp".parse().unwrap(),
+            url: "file:///".to_owned(),
+            suite: "lab".to_owned(),
+            component: "main".to_owned(),
+            architecture: "amd64".to_owned(),
+            keyring: "k".into(),
+            kinds: vec![
+                (BuildKind::Nightly, Pattern::new("*+nightly*")),
+                (BuildKind::Official, Pattern::new("*-1")),
+            ],
+        }
+    }
+
+    fn stanza(package: &str, version: &str, more: &str) -> String {
+        format!(
+            "Package: {package}\nArchitecture: amd64\nVersion: {version}\n{more}Description: x\n more\n .\n end\n\n"
+        )
+    }
+
+    #[test]
+    fn only_the_package_is_kept_and_the_first_pattern_decides_its_kind() {
+        let more = format!("Size: 12\nSHA256: {HASH}\n");
+        let text = [
+            stanza("other", "not a version", ""),
+            stanza("demoapp", "2.0+nightly.1-1", &more),
+            stanza("demoapp-data", "9-1", &more),
+            stanza("demoapp", "2.0-1", &more),
+            stanza("demoapp", "2.0-2", &more),
+        ]
+        .concat();
+        for (name, bytes) in [
+            ("Packages", text.clone().into_bytes()),
+            ("Packages.gz", gz(&text)),
+            ("Packages.xz", xz(&text)),
+        ] {
+            let builds = parse(name, &bytes, &config()).unwrap();
+            let found: Vec<_> =
+                builds.iter().map(|b| (b.version.as_str(), b.kind, b.size)).collect();
+            assert_eq!(
+                found,
+                [
+                    ("2.0+nightly.1-1", BuildKind::Nightly, 12),
+                    ("2.0-1", BuildKind::Official, 12),
+                    ("2.0-2", BuildKind::Unknown, 12)
+                ],
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stanza_without_its_hash_or_size_is_an_error() {
+        let hash = format!("SHA256: {HASH}\n");
+        for more in ["", "Size: 1\n", &hash, "Size: 1\nSHA256: 12\n", &format!("Size: -1\n{hash}")]
+        {
+            let text = stanza("demoapp", "1-1", more);
+            let error = parse("Packages", text.as_bytes(), &config()).unwrap_err();
+            assert!(error.contains("1-1"), "{error}");
+        }
+        assert!(parse("Packages", stanza("demoapp", "1_0", "").as_bytes(), &config()).is_err());
+    }
+
+    #[test]
+    fn damaged_compression_is_an_error() {
+        let text = stanza("demoapp", "1-1", "").repeat(100);
+        for (name, bytes) in [("Packages.gz", gz(&text)), ("Packages.xz", xz(&text))] {
+            assert!(parse(name, &bytes[..bytes.len() - 20], &config()).is_err(), "{name}");
+            assert!(
+                parse(name, b"not compressed at all, only words", &config()).is_err(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_fails_instead_of_ending() {
+        let mut out = Vec::new();
+        assert!(Capped { inner: &b"12345"[..], left: 5 }.read_to_end(&mut out).is_ok());
+        assert!(Capped { inner: &b"123456"[..], left: 5 }.read_to_end(&mut out).is_err());
+    }
+
+    fn gz(text: &str) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn xz(text: &str) -> Vec<u8> {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "(Package: demoapp\n|Version: |Size: 1\n|SHA256: |\n|#|:| |[ -~é]){0,60}") {
+            drop(parse("Packages", text.as_bytes(), &config()));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            for name in ["Packages", "Packages.gz", "Packages.xz"] {
+                drop(parse(name, &bytes, &config()));
+            }
+        }
+    }
+}
