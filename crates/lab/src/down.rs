@@ -15,8 +15,16 @@ const CURRENT: &str = "/run/serin-lab/current";
 
 /// What a lab writes into its folder. Anything else there, a journal of Serin's above all, is somebody's.
 const WRITTEN: &[&str] = &[
-    "boot.sh", "hosts", "id_ed25519", "id_ed25519.pub", "keys", "known_hosts", "lab.json", "repo",
-    "serin.toml", "ssh_config",
+    "boot.sh",
+    "hosts",
+    "id_ed25519",
+    "id_ed25519.pub",
+    "keys",
+    "known_hosts",
+    "lab.json",
+    "repo",
+    "serin.toml",
+    "ssh_config",
 ];
 
 /// Ends the lab.

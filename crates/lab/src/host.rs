@@ -76,7 +76,8 @@ pub(crate) fn power_off(init: ProcessIdentity) -> Result<()> {
     if !init.is_alive() {
         return Ok(());
     }
-    let pid = rustix::process::Pid::from_raw(i32::try_from(init.pid)?).context("no such process")?;
+    let pid =
+        rustix::process::Pid::from_raw(i32::try_from(init.pid)?).context("no such process")?;
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
     wait_for("the host's power is off", Duration::from_secs(10), || {
         Ok((!init.is_alive()).then_some(()))

@@ -2,6 +2,7 @@
 //!
 //! Reads the command line and hands over; each command has a file of its own. Read `up` first.
 
+mod alerts;
 mod balancer;
 mod breaks;
 mod down;

@@ -26,7 +26,16 @@ pub(crate) fn create(topology: &Topology) -> Result<()> {
         &format!("link add {BRIDGE} type bridge\nlink set {BRIDGE} up\nlink set lo up\n"),
     )?;
     run(&mut cmd([
-        "ip", "link", "add", MACHINE_LINK, "type", "veth", "peer", "name", "machine", "netns",
+        "ip",
+        "link",
+        "add",
+        MACHINE_LINK,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "machine",
+        "netns",
         SWITCH,
     ]))?;
     ip_in(SWITCH, &format!("link set machine master {BRIDGE} up\n"))?;

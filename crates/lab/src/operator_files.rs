@@ -53,7 +53,8 @@ fn create_key(path: &Path) -> Result<String> {
 
 fn render_ssh_config(folder: &Path, topology: &Topology) -> String {
     let folder = folder.display();
-    let mut text = String::from("# Written by serin-lab. Nothing of your own ssh settings is used.\n");
+    let mut text =
+        String::from("# Written by serin-lab. Nothing of your own ssh settings is used.\n");
     for host in &topology.hosts {
         text.push_str(&format!(
             "\nHost {}\n    HostName {}\n    HostKeyAlias {}\n",

@@ -64,7 +64,10 @@ pub(crate) fn publish(
 pub(crate) fn unpublish(folder: &LabFolder, version: &str) -> Result<()> {
     let pooled = folder.path("repo").join(POOL_PATH).join(pool_name(version));
     if !pooled.exists() {
-        bail!("the repository has no gitlab-ee {version}; it has: {}", versions(folder)?.join(", "));
+        bail!(
+            "the repository has no gitlab-ee {version}; it has: {}",
+            versions(folder)?.join(", ")
+        );
     }
     std::fs::remove_file(&pooled)?;
     publish_index(folder)
@@ -75,7 +78,8 @@ pub(crate) fn versions(folder: &LabFolder) -> Result<Vec<String>> {
     let mut versions = Vec::new();
     for entry in std::fs::read_dir(folder.path("repo").join(POOL_PATH))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        let version = name.strip_prefix("gitlab-ee_").and_then(|rest| rest.strip_suffix("_amd64.deb"));
+        let version =
+            name.strip_prefix("gitlab-ee_").and_then(|rest| rest.strip_suffix("_amd64.deb"));
         versions.extend(version.map(str::to_owned));
     }
     versions.sort();
@@ -89,8 +93,7 @@ fn publish_index(folder: &LabFolder) -> Result<()> {
     let index = staging.path().join(INDEX_PATH);
     std::fs::create_dir_all(&index)?;
 
-    let packages =
-        run(cmd(ARCHIVE).args(["packages", "pool"]).current_dir(&repo))?.stdout;
+    let packages = run(cmd(ARCHIVE).args(["packages", "pool"]).current_dir(&repo))?.stdout;
     std::fs::write(index.join("Packages"), &packages)?;
     run(cmd(["gzip", "-9n", "--keep"]).arg(index.join("Packages")))?;
     let release = run(cmd(ARCHIVE).args(RELEASE_FIELDS).arg("release").arg(&suite))?.stdout;

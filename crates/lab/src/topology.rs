@@ -171,8 +171,6 @@ impl Host {
 pub(crate) const MACHINE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 87, 0, 1);
 /// Length of the lab's network prefix.
 pub(crate) const PREFIX_LENGTH: u8 = 16;
-/// The lab's subnet.
-pub(crate) const SUBNET: &str = "10.87.0.0/16";
 /// The host that serves both environments.
 pub(crate) const OPS: &str = "ops-01.lab";
 /// Its address: needed before any topology is at hand, by the commands that run inside hosts.
@@ -226,7 +224,11 @@ impl Topology {
     }
 
     /// Returns the hosts of one kind in one environment.
-    pub(crate) fn of_kind(&self, environment: Environment, kind: Kind) -> impl Iterator<Item = &Host> {
+    pub(crate) fn of_kind(
+        &self,
+        environment: Environment,
+        kind: Kind,
+    ) -> impl Iterator<Item = &Host> {
         self.in_environment(environment).filter(move |host| host.kind == kind)
     }
 
@@ -320,8 +322,8 @@ mod tests {
         let topology = Topology::new(Size::Full);
         let names: BTreeSet<_> = topology.hosts.iter().map(|host| &host.name).collect();
         let addresses: BTreeSet<_> = topology.hosts.iter().map(|host| host.address).collect();
-        assert_eq!(names.len(), 26);
-        assert_eq!(addresses.len(), 26);
+        assert_eq!(names.len(), 27);
+        assert_eq!(addresses.len(), 27);
     }
 
     #[test]
@@ -331,8 +333,13 @@ mod tests {
         assert_eq!(
             names,
             [
-                "ops-01.lab", "db-01.gstg", "lb-01.gstg", "deploy-01.gstg", "gitaly-01.gstg",
-                "web-01.gstg", "web-02.gstg",
+                "ops-01.lab",
+                "db-01.gstg",
+                "lb-01.gstg",
+                "deploy-01.gstg",
+                "gitaly-01.gstg",
+                "web-01.gstg",
+                "web-02.gstg",
             ]
         );
         assert_eq!(topology.environments(), [Environment::Staging]);

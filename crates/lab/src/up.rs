@@ -1,11 +1,11 @@
 //! `serin-lab up`: from nothing, or from the remains of a lab that crashed, to an installation that serves.
 
 use crate::host::{self, shell, wait_for_port};
-use crate::run::{cmd, in_parallel, read, run, run_unchecked, say, wait_for};
+use crate::run::{cmd, in_parallel, run, run_unchecked, say, wait_for};
 use crate::seed::{self, BASE_VERSION, HostKeys};
 use crate::state::{LabFolder, LabRecord, ProcessIdentity};
 use crate::topology::{Environment, Host, Kind, Size, Topology};
-use crate::{down, image, network, operator_files, repository};
+use crate::{alerts, down, image, network, operator_files, repository};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -15,8 +15,21 @@ use std::time::Duration;
 
 /// Programs that the machine must have; `scripts/setup` installs them.
 const TOOLS: &[&str] = &[
-    "apt-ftparchive", "curl", "dpkg-deb", "gpg", "gpgconf", "ip", "mmdebstrap", "mount", "nsenter",
-    "setsid", "ssh", "ssh-keygen", "umount", "unshare",
+    "apt-ftparchive",
+    "curl",
+    "dpkg-deb",
+    "gpg",
+    "gpgconf",
+    "ip",
+    "mmdebstrap",
+    "mount",
+    "nsenter",
+    "setsid",
+    "ssh",
+    "ssh-keygen",
+    "strip",
+    "umount",
+    "unshare",
 ];
 
 /// Hosts that install their first package at once. More would only share the same processors.
@@ -201,7 +214,8 @@ fn install_everywhere(record: &LabRecord) -> Result<()> {
              sv up chef-client",
             if host.kind == Kind::Deploy { "&& gitlab-rake db:migrate" } else { "" }
         );
-        run(&mut shell(init, &line)).with_context(|| format!("could not install on {}", host.name))?;
+        run(&mut shell(init, &line))
+            .with_context(|| format!("could not install on {}", host.name))?;
         Ok(())
     };
     in_parallel(&with_package(true), INSTALLING_AT_ONCE, install)?;
@@ -223,17 +237,23 @@ fn wait_until_serving(record: &LabRecord) -> Result<()> {
                 bail!("not UP: {}", waiting.join(", "))
             })?;
         }
-        wait_for_watchdog(environment)?;
+        wait_for_quiet(environment)?;
     }
     Ok(())
 }
 
-/// Without its watchdog an environment's alerts prove nothing, and a run would rightly refuse to start.
-fn wait_for_watchdog(environment: Environment) -> Result<()> {
-    let url = format!("http://{}:9093/api/v2/alerts", crate::topology::OPS_ADDRESS);
-    let filter = format!("filter=env=\"{}\"", environment.domain());
-    wait_for(&format!("the watchdog of {environment} fires"), Duration::from_secs(30), || {
-        let alerts = read(&mut cmd(["curl", "-fsS", "-G", "--data-urlencode", &filter, &url]))?;
-        Ok(alerts.contains("\"Watchdog\"").then_some(()))
+/// Without its watchdog an environment's alerts prove nothing, and with another alert no run would start.
+fn wait_for_quiet(environment: Environment) -> Result<()> {
+    let what = format!("nothing but the watchdog fires in {environment}");
+    wait_for(&what, Duration::from_secs(40), || {
+        let alerts = alerts::active()?.into_iter();
+        let names: Vec<String> = alerts
+            .filter(|alert| alert.environment == environment.domain())
+            .map(|alert| format!("{} {}", alert.name, alert.instance).trim().to_owned())
+            .collect();
+        if names == ["Watchdog"] {
+            return Ok(Some(()));
+        }
+        bail!("firing: {}", names.join(", "))
     })
 }

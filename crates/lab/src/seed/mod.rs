@@ -225,10 +225,7 @@ fn render_ops(topology: &Topology) -> Vec<SeedFile> {
              --config.file=/etc/prometheus/alertmanager.yml \
              --storage.path=/var/lib/alertmanager --cluster.listen-address= --log.level=warn",
         ),
-        service(
-            "pushgateway",
-            "exec chpst -u prometheus prometheus-pushgateway --log.level=warn",
-        ),
+        service("pushgateway", "exec chpst -u prometheus prometheus-pushgateway --log.level=warn"),
     ]
 }
 
@@ -264,7 +261,8 @@ mod tests {
     fn an_application_host_knows_its_role_fleet_and_servers() {
         let files = files_of("web-cny-01.gprd");
         let settings = content(&files, "/etc/gitlab/serin-lab.env");
-        for line in ["ROLES=web", "FLEET=canary", "ENVIRONMENT=gprd", "GITALY=gitaly-01.gprd:8075"] {
+        for line in ["ROLES=web", "FLEET=canary", "ENVIRONMENT=gprd", "GITALY=gitaly-01.gprd:8075"]
+        {
             assert!(settings.lines().any(|found| found == line), "{line} not in {settings}");
         }
         assert_eq!(content(&files, "/etc/chef/role"), "production-canary\n");

@@ -78,10 +78,10 @@ fn rules(environment: Environment) -> Vec<String> {
             "HAProxyServerDown",
             "critical",
             "3s",
-            // The server's name is the first label of its host's name.
+            // The server's name is the first label of its host's name. Several load balancers may say the same.
             &format!(
-                "max by (instance) (label_replace(haproxy_server_status{{env=\"{env}\", \
-                 state=\"DOWN\"}}, \"instance\", \"$1.{env}\", \"server\", \"(.*)\")) == 1"
+                "label_replace(max by (server) (haproxy_server_status{{env=\"{env}\", \
+                 state=\"DOWN\"}}), \"instance\", \"$1.{env}\", \"server\", \"(.*)\") == 1"
             ),
         ),
         // The ratio of a few seconds: one bad host of three must not hide behind an hour of good ones.
@@ -94,6 +94,18 @@ fn rules(environment: Environment) -> Vec<String> {
                 "sum by (fleet) ({}) / sum by (fleet) ({}) > 0.02",
                 response_rate(env, "code=\"5xx\", "),
                 response_rate(env, "")
+            ),
+        ),
+        // Half of all requests: one long download must not look like a slow build.
+        rule(
+            env,
+            "SlowRequests",
+            "critical",
+            "5s",
+            &format!(
+                "1 - sum by (fleet) (rate(http_request_duration_seconds_bucket{{env=\"{env}\", \
+                 job=\"gitlab\", le=\"1\"}}[10s])) / sum by (fleet) \
+                 (rate(http_request_duration_seconds_count{{env=\"{env}\", job=\"gitlab\"}}[10s])) > 0.5"
             ),
         ),
         rule(
