@@ -22,7 +22,13 @@ pub(crate) fn mount_disk(folder: &LabFolder, host: &Host) -> Result<()> {
     let size = match host.kind {
         // Their data grows with the lab's age.
         Kind::Ops | Kind::Database => "size=1g",
-        _ => "size=512m",
+        Kind::Deploy
+        | Kind::Gitaly
+        | Kind::Web
+        | Kind::Api
+        | Kind::Git
+        | Kind::Sidekiq
+        | Kind::LoadBalancer => "size=512m",
     };
     let options = format!("mode=0755,{size}");
     run(cmd(["mount", "-t", "tmpfs", "-o", &options, "serin-lab-disk"]).arg(&disk))?;

@@ -18,6 +18,7 @@ mod seed;
 mod serin_config;
 mod state;
 mod status;
+mod text;
 mod topology;
 mod up;
 
@@ -27,7 +28,7 @@ use state::LabFolder;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use topology::{Environment, Size};
+use topology::{Environment, Fleet, Size};
 
 /// A miniature installation of real hosts on one Linux machine.
 ///
@@ -146,7 +147,7 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
         LabCommand::Qa(arguments) => {
             let suite = qa::Suite {
                 environment: arguments.environment,
-                canary: arguments.canary,
+                fleet: if arguments.canary { Fleet::Canary } else { Fleet::Main },
                 report: arguments.report,
             };
             return qa::qa(&folder, &suite);

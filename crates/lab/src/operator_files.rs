@@ -4,6 +4,7 @@ use crate::repository;
 use crate::run::{cmd, run};
 use crate::serin_config;
 use crate::state::LabFolder;
+use crate::text::append;
 use crate::topology::{Host, Topology};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub(crate) fn write(folder: &LabFolder, topology: &Topology) -> Result<()> {
     for host in &topology.hosts {
         let path = host_key(folder, &host.name).with_extension("pub");
         let key = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        known_hosts.push_str(&format!("{},{} {}\n", host.name, host.address, key.trim()));
+        append(&mut known_hosts, format_args!("{},{} {}\n", host.name, host.address, key.trim()));
     }
     std::fs::write(folder.path("known_hosts"), known_hosts)?;
     std::fs::write(folder.path("ssh_config"), render_ssh_config(folder.root(), topology))?;
@@ -56,16 +57,22 @@ fn render_ssh_config(folder: &Path, topology: &Topology) -> String {
     let mut text =
         String::from("# Written by serin-lab. Nothing of your own ssh settings is used.\n");
     for host in &topology.hosts {
-        text.push_str(&format!(
-            "\nHost {}\n    HostName {}\n    HostKeyAlias {}\n",
-            host.name, host.address, host.name
-        ));
+        append(
+            &mut text,
+            format_args!(
+                "\nHost {}\n    HostName {}\n    HostKeyAlias {}\n",
+                host.name, host.address, host.name
+            ),
+        );
     }
-    text.push_str(&format!(
-        "\nHost *\n    Port 22\n    User deployer\n    IdentityFile \"{folder}/id_ed25519\"\n    \
+    append(
+        &mut text,
+        format_args!(
+            "\nHost *\n    Port 22\n    User deployer\n    IdentityFile \"{folder}/id_ed25519\"\n    \
          IdentitiesOnly yes\n    UserKnownHostsFile \"{folder}/known_hosts\"\n    \
          GlobalKnownHostsFile /dev/null\n    StrictHostKeyChecking yes\n    \
          KexAlgorithms curve25519-sha256\n    BatchMode yes\n"
-    ));
+        ),
+    );
     text
 }

@@ -168,7 +168,8 @@ mod tests {
         let seen = std::sync::Mutex::new(Vec::new());
         let outcome = in_parallel(&[1, 2, 3, 4], 2, |item| {
             seen.lock().unwrap().push(*item);
-            if *item == 2 { bail!("two") } else { Ok(()) }
+            anyhow::ensure!(*item != 2, "two");
+            Ok(())
         });
         assert_eq!(outcome.unwrap_err().to_string(), "two");
         let mut seen = seen.into_inner().unwrap();

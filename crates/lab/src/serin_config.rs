@@ -2,6 +2,7 @@
 //!
 //! A real bake takes minutes; here it takes seconds, and alerts follow their cause within about three (`seed`).
 
+use crate::text::append;
 use crate::topology::{Environment, Fleet, Kind, OPS_ADDRESS, Size, Topology};
 use std::path::PathBuf;
 
@@ -132,7 +133,7 @@ pub(crate) fn render(topology: &Topology, paths: &Paths) -> String {
     for (kind, settings) in ROLES {
         let known = topology.hosts.iter().any(|host| host.kind == *kind);
         if let Some(role) = kind.role().filter(|_| known) {
-            text.push_str(&format!("\n[roles.{role}]\n{settings}"));
+            append(&mut text, format_args!("\n[roles.{role}]\n{settings}"));
         }
     }
     for environment in topology.environments() {
@@ -148,20 +149,25 @@ fn push_environment(
     environment: Environment,
     paths: &Paths,
 ) {
-    text.push_str(&format!("\n[environments.{environment}]\n"));
+    append(text, format_args!("\n[environments.{environment}]\n"));
     for balancer in topology.of_kind(environment, Kind::LoadBalancer) {
-        text.push_str(&format!(
-            "[environments.{environment}.load_balancers.{}]\nhost = \"{}\"\n",
-            balancer.label(),
-            balancer.name
-        ));
+        append(
+            text,
+            format_args!(
+                "[environments.{environment}.load_balancers.{}]\nhost = \"{}\"\n",
+                balancer.label(),
+                balancer.name
+            ),
+        );
     }
     for fleet in [Fleet::Main, Fleet::Canary] {
         push_fleet(text, topology, environment, fleet);
     }
     let domain = environment.domain();
-    text.push_str(&format!(
-        "\n[environments.{environment}.config_management]\nagent = \"chef-client\"\n\
+    append(
+        text,
+        format_args!(
+            "\n[environments.{environment}.config_management]\nagent = \"chef-client\"\n\
          stop = [\"sv\", \"-w\", \"60\", \"stop\", \"chef-client\"]\n\
          start = [\"sv\", \"start\", \"chef-client\"]\n\
          running = [\"pgrep\", \"-f\", \"^/bin/sh /usr/local/sbin/chef-client\"]\nwait = \"60s\"\n\
@@ -175,7 +181,8 @@ fn push_environment(
          watchdog = [\"alertname=\\\"Watchdog\\\"\", \"env=\\\"{domain}\\\"\"]\npoll = \"1s\"\n\
          unreadable_for = \"10s\"\nattribute = {{ label = \"instance\", \
          matchers = [\"alertname=~\\\"HAProxyServerDown|InstanceDown\\\"\"] }}\n"
-    ));
+        ),
+    );
     push_qa(text, environment, "smoke", paths);
     if has_canary(topology, environment) {
         push_qa(text, environment, "canary", paths);
@@ -199,9 +206,9 @@ fn push_fleet(text: &mut String, topology: &Topology, environment: Environment, 
         if names.is_empty() {
             continue;
         }
-        hosts.push_str(&format!("{role} = [{}]\n", names.join(", ")));
+        append(&mut hosts, format_args!("{role} = [{}]\n", names.join(", ")));
         if let Some(backend) = kind.backend() {
-            own_backends.push_str(&format!("{role} = [\"canary_{backend}\"]\n"));
+            append(&mut own_backends, format_args!("{role} = [\"canary_{backend}\"]\n"));
         }
     }
     if hosts.is_empty() {
@@ -209,36 +216,45 @@ fn push_fleet(text: &mut String, topology: &Topology, environment: Environment, 
     }
     let name = format!("environments.{environment}.fleets.{fleet}");
     if fleet == Fleet::Canary {
-        text.push_str(&format!(
-            "\n[{name}]\nshare = {{ after_canary = \"10%\" }}\n[{name}.backends]\n{own_backends}"
-        ));
+        append(
+            text,
+            format_args!(
+                "\n[{name}]\nshare = {{ after_canary = \"10%\" }}\n[{name}.backends]\n{own_backends}"
+            ),
+        );
     }
-    text.push_str(&format!("\n[{name}.hosts]\n{hosts}"));
+    append(text, format_args!("\n[{name}.hosts]\n{hosts}"));
 }
 
 fn push_qa(text: &mut String, environment: Environment, suite: &str, paths: &Paths) {
     let canary = if suite == "canary" { ", \"--canary\"" } else { "" };
-    text.push_str(&format!(
-        "\n[environments.{environment}.qa.{suite}]\ncommand = [\"{}\", \"--dir\", \"{}\", \"qa\", \
+    append(
+        text,
+        format_args!(
+            "\n[environments.{environment}.qa.{suite}]\ncommand = [\"{}\", \"--dir\", \"{}\", \"qa\", \
          \"--environment\", \"{environment}\"{canary}, \"--report\", \"qa.xml\"]\n\
          report = \"junit\"\nreport_files = [\"qa.xml\"]\nminimum_tests = 5\ntimeout = \"60s\"\n",
-        paths.serin_lab.display(),
-        paths.folder.display()
-    ));
+            paths.serin_lab.display(),
+            paths.folder.display()
+        ),
+    );
 }
 
 fn push_pipeline(text: &mut String, topology: &Topology) {
     let fitting = STAGES.iter().filter(|stage| stage.size.is_none_or(|size| size == topology.size));
     for (index, stage) in fitting.enumerate() {
-        text.push_str(&format!(
-            "\n[[pipelines.to-canary]]\nstage = {}\ntitle = \"{}\"\nenvironment = \"{}\"\n{}bake = \
+        append(
+            text,
+            format_args!(
+                "\n[[pipelines.to-canary]]\nstage = {}\ntitle = \"{}\"\nenvironment = \"{}\"\n{}bake = \
              \"{}\"\n",
-            index + 1,
-            stage.title,
-            stage.environment,
-            stage.settings,
-            stage.bake
-        ));
+                index + 1,
+                stage.title,
+                stage.environment,
+                stage.settings,
+                stage.bake
+            ),
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 //! Pure data, rendered from nothing but [`Size`]. It does not know how a host is started (`host`) nor what files it
 //! gets (`seed`). Read [`Topology`] first.
 
+use crate::text::append;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -236,7 +237,7 @@ impl Topology {
     pub(crate) fn render_etc_hosts(&self) -> String {
         let mut text = String::from("127.0.0.1 localhost\n");
         for host in &self.hosts {
-            text.push_str(&format!("{} {}\n", host.address, host.name));
+            append(&mut text, format_args!("{} {}\n", host.address, host.name));
         }
         text
     }

@@ -1,6 +1,7 @@
 //! The suite's HTTP client: `curl`, one request a process, no retries.
 
 use crate::run::{cmd, run};
+use crate::topology::Fleet;
 use anyhow::{Context, Result, bail};
 use std::net::Ipv4Addr;
 
@@ -8,8 +9,7 @@ use std::net::Ipv4Addr;
 #[derive(Debug)]
 pub(crate) struct Client {
     base: String,
-    /// Whether every request carries the canary cookie, and its fleet must answer.
-    canary: bool,
+    fleet: Fleet,
 }
 
 /// An answer of any status.
@@ -23,9 +23,10 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// Names the load balancer.
-    pub(crate) fn new(address: Ipv4Addr, canary: bool) -> Self {
-        Self { base: format!("http://{address}"), canary }
+    /// Names the load balancer. For the canary every request carries its cookie, and its fleet must answer; for
+    /// main any fleet may.
+    pub(crate) fn new(address: Ipv4Addr, fleet: Fleet) -> Self {
+        Self { base: format!("http://{address}"), fleet }
     }
 
     /// Gets a path that must be answered with 200, by the right fleet.
@@ -51,7 +52,7 @@ impl Client {
     fn expect(&self, method: &str, path: &str, status: u16) -> Result<Answer> {
         let url = format!("{}{path}", self.base);
         let mut command = cmd(["curl", "-sS", "-i", "--max-time", "10", "-X", method]);
-        if self.canary {
+        if self.fleet == Fleet::Canary {
             command.args(["-H", "Cookie: gitlab_canary=true"]);
         }
         let answer = Answer::parse(&run(command.arg(&url))?.stdout)?;
@@ -59,7 +60,7 @@ impl Client {
             let host = answer.header("x-serin-host").unwrap_or("the load balancer");
             bail!("{method} {path}: {} instead of {status}, from {host}", answer.status);
         }
-        if self.canary {
+        if self.fleet == Fleet::Canary {
             answer.must_be_from("canary").with_context(|| format!("{method} {path}"))?;
         }
         Ok(answer)

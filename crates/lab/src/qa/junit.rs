@@ -1,6 +1,7 @@
 //! JUnit XML, as much of it as readers of test reports agree on.
 
 use super::{Outcome, Verdict};
+use crate::text::append;
 
 /// Renders a report of one suite.
 pub(super) fn render(suite: &str, outcomes: &[Outcome]) -> String {
@@ -19,17 +20,24 @@ pub(super) fn render(suite: &str, outcomes: &[Outcome]) -> String {
     for outcome in outcomes {
         let name = escape(outcome.name);
         let seconds = outcome.took.as_secs_f64();
-        text.push_str(&format!(
-            "  <testcase classname=\"{suite}\" name=\"{name}\" time=\"{seconds:.3}\""
-        ));
+        append(
+            &mut text,
+            format_args!("  <testcase classname=\"{suite}\" name=\"{name}\" time=\"{seconds:.3}\""),
+        );
         match &outcome.verdict {
             Verdict::Passed => text.push_str("/>\n"),
             Verdict::Failed(why) => {
                 let why = escape(why);
-                text.push_str(&format!("><failure message=\"{why}\">{why}</failure></testcase>\n"));
+                append(
+                    &mut text,
+                    format_args!("><failure message=\"{why}\">{why}</failure></testcase>\n"),
+                );
             }
             Verdict::Skipped(why) => {
-                text.push_str(&format!("><skipped message=\"{}\"/></testcase>\n", escape(why)));
+                append(
+                    &mut text,
+                    format_args!("><skipped message=\"{}\"/></testcase>\n", escape(why)),
+                );
             }
         }
     }

@@ -8,7 +8,7 @@ mod tests;
 
 use crate::run::{now, say};
 use crate::state::LabFolder;
-use crate::topology::{Environment, Kind, Topology};
+use crate::topology::{Environment, Fleet, Kind, Topology};
 use anyhow::{Context, Result};
 use http::Client;
 use std::path::PathBuf;
@@ -20,8 +20,8 @@ use std::time::Duration;
 pub(crate) struct Suite {
     /// The environment.
     pub(crate) environment: Environment,
-    /// Whether the canary has to answer every request.
-    pub(crate) canary: bool,
+    /// The fleet: the canary has to answer every request itself, for main any fleet may.
+    pub(crate) fleet: Fleet,
     /// The JUnit report.
     pub(crate) report: Option<PathBuf>,
 }
@@ -49,7 +49,7 @@ pub(crate) fn qa(folder: &LabFolder, suite: &Suite) -> Result<ExitCode> {
         .of_kind(suite.environment, Kind::LoadBalancer)
         .next()
         .with_context(|| format!("this lab has no {}", suite.environment))?;
-    let client = Client::new(balancer.address, suite.canary);
+    let client = Client::new(balancer.address, suite.fleet);
     let outcomes = run_tests(&client, &topology, suite);
     for outcome in &outcomes {
         let (mark, why) = match &outcome.verdict {
@@ -70,7 +70,8 @@ pub(crate) fn qa(folder: &LabFolder, suite: &Suite) -> Result<ExitCode> {
 
 fn run_tests(client: &Client, topology: &Topology, suite: &Suite) -> Vec<Outcome> {
     let has_sidekiq = topology.of_kind(suite.environment, Kind::Sidekiq).next().is_some();
-    let fitting = tests::ALL.iter().filter(|test| suite.canary || !test.canary_only);
+    let fitting =
+        tests::ALL.iter().filter(|test| suite.fleet == Fleet::Canary || !test.canary_only);
     fitting
         .map(|test| {
             let started = now();

@@ -5,6 +5,7 @@
 //! Nothing is retried and nothing is sent elsewhere after a failure, so that every failure is seen by the client.
 
 use super::hosts_of;
+use crate::text::append;
 use crate::topology::{Environment, Fleet, Kind, Topology};
 
 /// The port of the internal canary API endpoint.
@@ -67,25 +68,34 @@ fn render_frontends(kinds: &[Kind], canary_kinds: &[Kind]) -> String {
     for kind in canary_kinds.iter().rev() {
         let condition = condition(*kind);
         let Some(backend) = kind.backend() else { continue };
-        text.push_str(&format!(
-            "    use_backend canary_{backend} if canary{condition} {{ nbsrv(canary_{backend}) gt 0 }}\n"
-        ));
+        append(
+            &mut text,
+            format_args!(
+                "    use_backend canary_{backend} if canary{condition} {{ nbsrv(canary_{backend}) gt 0 }}\n"
+            ),
+        );
     }
     for kind in kinds.iter().rev().filter(|kind| **kind != Kind::Web) {
         let Some(backend) = kind.backend() else { continue };
-        text.push_str(&format!("    use_backend {backend} if{}\n", condition(*kind)));
+        append(&mut text, format_args!("    use_backend {backend} if{}\n", condition(*kind)));
     }
     text.push_str("    default_backend web\n");
     if canary_kinds.contains(&Kind::Api) {
-        text.push_str(&format!(
-            "\nfrontend internal_canary_api\n    bind :{INTERNAL_CANARY_PORT}\n    \
+        append(
+            &mut text,
+            format_args!(
+                "\nfrontend internal_canary_api\n    bind :{INTERNAL_CANARY_PORT}\n    \
              default_backend canary_api\n"
-        ));
+            ),
+        );
     }
-    text.push_str(&format!(
-        "\nfrontend metrics\n    bind :{METRICS_PORT}\n    \
+    append(
+        &mut text,
+        format_args!(
+            "\nfrontend metrics\n    bind :{METRICS_PORT}\n    \
          http-request use-service prometheus-exporter if {{ path /metrics }}\n"
-    ));
+        ),
+    );
     text
 }
 
@@ -112,9 +122,9 @@ fn push_backend(
 ) {
     let (Some(backend), Some(port)) = (kind.backend(), kind.port()) else { return };
     let prefix = if fleet.is_some() { "canary_" } else { "" };
-    text.push_str(&format!("\nbackend {prefix}{backend}\n"));
+    append(text, format_args!("\nbackend {prefix}{backend}\n"));
     for host in hosts_of(topology, environment, kind, fleet) {
-        text.push_str(&format!("    server {} {}:{port} check\n", host.label(), host.address));
+        append(text, format_args!("    server {} {}:{port} check\n", host.label(), host.address));
     }
 }
 

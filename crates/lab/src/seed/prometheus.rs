@@ -5,6 +5,7 @@
 //! `instance` with the host's name.
 
 use super::haproxy::METRICS_PORT;
+use crate::text::append;
 use crate::topology::{Environment, Kind, Topology};
 
 /// The metric that `serin-lab break alert` pushes.
@@ -34,19 +35,22 @@ fn push_job(
     name: &str,
     port_of: &dyn Fn(Kind) -> Option<u16>,
 ) {
-    text.push_str(&format!("  - job_name: {name}\n    static_configs:\n"));
+    append(text, format_args!("  - job_name: {name}\n    static_configs:\n"));
     for host in &topology.hosts {
         let (Some(port), Some(environment)) = (port_of(host.kind), host.environment) else {
             continue;
         };
-        text.push_str(&format!(
-            "      - {{ targets: [\"{}:{port}\"], labels: {{ instance: \"{}\", env: \"{}\", \
+        append(
+            text,
+            format_args!(
+                "      - {{ targets: [\"{}:{port}\"], labels: {{ instance: \"{}\", env: \"{}\", \
              fleet: \"{}\" }} }}\n",
-            host.address,
-            host.name,
-            environment.domain(),
-            host.fleet
-        ));
+                host.address,
+                host.name,
+                environment.domain(),
+                host.fleet
+            ),
+        );
     }
 }
 
@@ -54,7 +58,7 @@ fn push_job(
 pub(crate) fn render_rules(topology: &Topology) -> String {
     let mut text = String::from("groups:\n");
     for environment in topology.environments() {
-        text.push_str(&format!("  - name: {environment}\n    rules:\n"));
+        append(&mut text, format_args!("  - name: {environment}\n    rules:\n"));
         for rule in rules(environment) {
             text.push_str(&rule);
         }
