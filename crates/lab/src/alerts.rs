@@ -3,7 +3,7 @@
 use crate::run::{cmd, feed, read, run, wait_for};
 use crate::seed::prometheus::MANUAL_ALERT_METRIC;
 use crate::topology::{Environment, OPS_ADDRESS};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::time::Duration;
 
 /// How long an alert may take from its cause to Alertmanager.
@@ -66,4 +66,21 @@ pub(crate) fn active() -> Result<Vec<Alert>> {
         instance: label(alert, "instance"),
     };
     Ok(alerts.iter().map(read_alert).collect())
+}
+
+/// Waits until an environment's watchdog fires and nothing else does: without the one its alerts prove nothing, with
+/// another no run would start.
+pub(crate) fn wait_for_quiet(environment: Environment) -> Result<()> {
+    let what = format!("nothing but the watchdog fires in {environment}");
+    wait_for(&what, Duration::from_secs(40), || {
+        let alerts = active()?.into_iter();
+        let names: Vec<String> = alerts
+            .filter(|alert| alert.environment == environment.domain())
+            .map(|alert| format!("{} {}", alert.name, alert.instance).trim().to_owned())
+            .collect();
+        if names == ["Watchdog"] {
+            return Ok(Some(()));
+        }
+        bail!("firing: {}", names.join(", "))
+    })
 }

@@ -212,6 +212,10 @@ fn mend(folder: &LabFolder, record: &mut LabRecord) -> Result<()> {
     }
     for environment in record.topology.environments() {
         alerts::clear(environment)?;
+        // What a flawed version does is not for mending: it is named, and stays.
+        if let Err(error) = alerts::wait_for_quiet(environment) {
+            say(format_args!("{error:#}"));
+        }
     }
     Ok(())
 }

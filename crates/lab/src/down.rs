@@ -7,7 +7,7 @@ use crate::host::power_off;
 use crate::network;
 use crate::run::{cmd, run, run_unchecked, say};
 use crate::state::{LabFolder, ProcessIdentity};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::path::Path;
 
 /// Holds the folder of the one lab of this machine.
@@ -29,6 +29,14 @@ const WRITTEN: &[&str] = &[
 
 /// Ends the lab.
 pub(crate) fn down(folder: &LabFolder) -> Result<()> {
+    if let Some(other) = current().filter(|other| other.root() != folder.root())
+        && other.load().is_ok_and(|record| record.is_up())
+    {
+        bail!(
+            "the lab of this machine is in {0}: `serin-lab down --dir {0}`",
+            other.root().display()
+        );
+    }
     clean(folder)?;
     say("the lab is down");
     Ok(())

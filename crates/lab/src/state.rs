@@ -43,6 +43,8 @@ impl ProcessIdentity {
 pub(crate) struct LabRecord {
     /// The hosts.
     pub topology: Topology,
+    /// Whether `up` got to its end; what it did not finish is cleaned up by the next one.
+    pub is_complete: bool,
     /// The unpacked base image.
     pub base: PathBuf,
     /// PID 1 of each host that runs, seen from the machine.
@@ -107,6 +109,11 @@ impl LabFolder {
 }
 
 impl LabRecord {
+    /// Says whether the lab is of use to somebody: it was started to the end, and a host of it lives.
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_complete && self.inits.values().any(|init| init.is_alive())
+    }
+
     /// Returns the live PID 1 of a host.
     pub(crate) fn live_init(&self, host: &str) -> Result<ProcessIdentity> {
         if self.topology.host(host).is_none() {
@@ -136,6 +143,7 @@ mod tests {
         let lab = LabFolder::new(folder.path()).unwrap();
         let record = LabRecord {
             topology: Topology::new(crate::topology::Size::Small),
+            is_complete: true,
             base: "/base".into(),
             inits: BTreeMap::new(),
         };

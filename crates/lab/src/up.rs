@@ -4,7 +4,7 @@ use crate::host::{self, shell, wait_for_port};
 use crate::run::{cmd, in_parallel, run, run_unchecked, say, wait_for};
 use crate::seed::{self, BASE_VERSION, HostKeys};
 use crate::state::{LabFolder, LabRecord, ProcessIdentity};
-use crate::topology::{Environment, Host, Kind, Size, Topology};
+use crate::topology::{Host, Kind, Size, Topology};
 use crate::{alerts, down, image, network, operator_files, repository};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ pub(crate) fn up(folder: &LabFolder, size: Size, cache: &Path, standin: &Path) -
     repository::publish(folder, standin, BASE_VERSION, None)?;
     let deployer_public = operator_files::create_login_key(folder)?;
     network::create(&topology)?;
-    let mut record = LabRecord { topology, base, inits: BTreeMap::new() };
+    let mut record = LabRecord { topology, is_complete: false, base, inits: BTreeMap::new() };
     folder.save(&record)?;
 
     say(format_args!("starting {} hosts", record.topology.hosts.len()));
@@ -66,6 +66,8 @@ pub(crate) fn up(folder: &LabFolder, size: Size, cache: &Path, standin: &Path) -
     say(format_args!("installing gitlab-ee {BASE_VERSION} on every host that serves it"));
     install_everywhere(&record)?;
     wait_until_serving(&record)?;
+    record.is_complete = true;
+    folder.save(&record)?;
     say(format_args!("the lab is up after {:.0} s", started.elapsed().as_secs_f64()));
     say(format_args!("  configuration for serin: {}", folder.path("serin.toml").display()));
     for environment in record.topology.environments() {
@@ -98,7 +100,7 @@ fn find_program(name: &str) -> Option<std::path::PathBuf> {
 fn refuse_second_lab(folder: &LabFolder) -> Result<()> {
     let Some(other) = down::current() else { return Ok(()) };
     let Ok(record) = other.load() else { return Ok(()) };
-    if !record.inits.values().any(|init| init.is_alive()) {
+    if !record.is_up() {
         return Ok(());
     }
     if other.root() == folder.root() {
@@ -237,23 +239,7 @@ fn wait_until_serving(record: &LabRecord) -> Result<()> {
                 bail!("not UP: {}", waiting.join(", "))
             })?;
         }
-        wait_for_quiet(environment)?;
+        alerts::wait_for_quiet(environment)?;
     }
     Ok(())
-}
-
-/// Without its watchdog an environment's alerts prove nothing, and with another alert no run would start.
-fn wait_for_quiet(environment: Environment) -> Result<()> {
-    let what = format!("nothing but the watchdog fires in {environment}");
-    wait_for(&what, Duration::from_secs(40), || {
-        let alerts = alerts::active()?.into_iter();
-        let names: Vec<String> = alerts
-            .filter(|alert| alert.environment == environment.domain())
-            .map(|alert| format!("{} {}", alert.name, alert.instance).trim().to_owned())
-            .collect();
-        if names == ["Watchdog"] {
-            return Ok(Some(()));
-        }
-        bail!("firing: {}", names.join(", "))
-    })
 }
