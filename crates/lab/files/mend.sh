@@ -20,6 +20,15 @@ if [ -e /run/serin-lab-mute ]; then
     kill "$(cat /run/serin-lab-mute)" 2>/dev/null
     rm -f /run/serin-lab-mute /run/haproxy/admin.sock
 fi
+if [ -e /run/serin-lab-clients ]; then
+    # Each is the leader of a session of its own.
+    while read -r client; do pkill -s "$client"; done </run/serin-lab-clients
+    rm -f /run/serin-lab-clients
+fi
+if [ -e /run/lie/nginx.pid ]; then
+    kill "$(cat /run/lie/nginx.pid)" 2>/dev/null
+    rm -rf /run/lie
+fi
 if [ -e /run/haproxy/admin.sock.away ]; then mv /run/haproxy/admin.sock.away /run/haproxy/admin.sock; fi
 if [ -e "$kept/haproxy.cfg" ]; then
     mv "$kept/haproxy.cfg" /etc/haproxy/haproxy.cfg

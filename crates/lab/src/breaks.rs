@@ -6,7 +6,7 @@ use crate::alerts;
 use crate::host::{self, shell, wait_for_port};
 use crate::run::{feed, in_parallel, read, run, run_unchecked, say, wait_for};
 use crate::state::{LabFolder, LabRecord};
-use crate::topology::{Environment, Kind, OPS};
+use crate::topology::{Environment, Host, OPS};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use std::time::Duration;
@@ -18,7 +18,12 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Debug, Subcommand)]
 pub(crate) enum Damage {
     /// Drop everything that arrives at a host's SSH port; its service goes on.
-    Cut { host: String },
+    Cut {
+        host: String,
+        /// Answer with a reset, so that the other side notices at once.
+        #[arg(long)]
+        reset: bool,
+    },
     /// Take a host's power away; its disk stays.
     PowerOff { host: String },
     /// Give a host its power back.
@@ -33,12 +38,19 @@ pub(crate) enum Damage {
     HaproxySocketAbsent { balancer: String },
     /// Put a socket in its place that accepts and never answers.
     HaproxySocketMute { balancer: String },
+    /// Take all of its connections, for as long as HAProxy lets them idle: two minutes.
+    HaproxySocketTaken { balancer: String },
     /// Take a server out of every backend of one load balancer, such as web-01.
     HaproxyForget { balancer: String, server: String },
     /// Stop Alertmanager.
     AlertmanagerStop,
     /// Restart Alertmanager, which forgets all alerts until Prometheus sends them again.
     AlertmanagerRestart,
+    /// Answer in Alertmanager's place with something that is not the truth.
+    AlertmanagerLie {
+        #[arg(value_enum)]
+        lie: Lie,
+    },
     /// Hold dpkg's lock on a host for a while.
     DpkgLock { host: String, seconds: u32 },
     /// Leave a host's package as a dpkg that was killed leaves it.
@@ -55,15 +67,31 @@ pub(crate) enum Damage {
     HostKey { host: String },
     /// Take `deployer`'s right to use sudo away.
     NoSudo { host: String },
-    /// Undo everything.
-    Mend,
+    /// Undo everything, or everything on these hosts.
+    Mend { hosts: Vec<String> },
+}
+
+/// What is answered in Alertmanager's place.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Lie {
+    /// A page for people, with status 200, as a proxy in front of it gives.
+    Html,
+    /// The beginning of the truth.
+    Truncated,
+    /// What was true when the lie began, the watchdog included, for ever.
+    Stale,
+    /// No alerts at all.
+    Empty,
 }
 
 /// Does the damage and waits until it shows.
 pub(crate) fn perform(folder: &LabFolder, damage: &Damage) -> Result<()> {
     let mut record = folder.load()?;
     match damage {
-        Damage::Cut { host } => on(&record, host, CUT),
+        Damage::Cut { host, reset } => {
+            let verdict = if *reset { "reject with tcp reset" } else { "drop" };
+            on(&record, host, &CUT.replace("VERDICT", verdict))
+        }
         Damage::PowerOff { host } => host::power_off(record.live_init(host)?),
         Damage::PowerOn { host } => power_on(folder, &mut record, host),
         Damage::DiskFull { host } => on(&record, host, FILL_DISK),
@@ -73,27 +101,36 @@ pub(crate) fn perform(folder: &LabFolder, damage: &Damage) -> Result<()> {
             on(&record, balancer, "mv /run/haproxy/admin.sock /run/haproxy/admin.sock.away")
         }
         Damage::HaproxySocketMute { balancer } => mute(&record, balancer),
+        Damage::HaproxySocketTaken { balancer } => on(&record, balancer, TAKE_CONNECTIONS),
         Damage::HaproxyForget { balancer, server } => forget(&record, balancer, server),
         Damage::AlertmanagerStop => on(&record, OPS, "sv stop alertmanager"),
         Damage::AlertmanagerRestart => on(&record, OPS, "sv restart alertmanager"),
+        Damage::AlertmanagerLie { lie } => tell_lie(&record, *lie),
         Damage::DpkgLock { host, seconds } => lock_dpkg(&record, host, *seconds),
         Damage::DpkgHalfInstalled { host } => on(&record, host, HALF_INSTALL),
         Damage::Alert { environment, clear: false } => alerts::fire(*environment),
         Damage::Alert { environment, clear: true } => alerts::clear(*environment),
         Damage::HostKey { host } => on(&record, host, SWAP_HOST_KEY),
         Damage::NoSudo { host } => on(&record, host, TAKE_SUDO),
-        Damage::Mend => mend(folder, &mut record),
+        Damage::Mend { hosts } => mend(folder, &mut record, hosts),
     }
 }
 
 const CUT: &str = "nft -f - <<'END'
 table inet serin_lab {
-    chain input { type filter hook input priority 0; tcp dport 22 drop; }
+    chain input { type filter hook input priority 0; tcp dport 22 VERDICT; }
 }
 END";
 
 const FILL_DISK: &str = "fallocate -l \"$(df -B1 --output=avail / | tail -n 1)\" \
                          /var/tmp/serin-lab-filler";
+
+/// HAProxy answers ten clients of a socket at once; the eleventh is accepted and left alone.
+const TAKE_CONNECTIONS: &str = "for client in 1 2 3 4 5 6 7 8 9 10; do
+    setsid sh -c '(echo prompt; exec sleep 3600) |
+        socat -t3600 - UNIX-CONNECT:/run/haproxy/admin.sock' </dev/null >/dev/null 2>&1 &
+    echo $! >>/run/serin-lab-clients
+done";
 
 const SWAP_HOST_KEY: &str = "mkdir -p /var/lib/serin-lab
 key=/etc/ssh/ssh_host_ed25519_key
@@ -187,15 +224,58 @@ fn lock_dpkg(record: &LabRecord, host: &str, seconds: u32) -> Result<()> {
     })
 }
 
-fn mend(folder: &LabFolder, record: &mut LabRecord) -> Result<()> {
-    let names: Vec<String> = record.topology.hosts.iter().map(|host| host.name.clone()).collect();
+fn tell_lie(record: &LabRecord, lie: Lie) -> Result<()> {
+    let prepare = match lie {
+        Lie::Html => "echo '<html><body>Bad Gateway</body></html>' >/run/lie/answer",
+        Lie::Truncated => "truncate -s 100 /run/lie/answer",
+        Lie::Stale => ":",
+        Lie::Empty => "echo '[]' >/run/lie/answer",
+    };
+    // The files are named for the paths that are asked, so that the status is as stale as the alerts.
+    let script = format!(
+        "mkdir -p /run/lie
+         api=http://127.0.0.1:9093/api/v2
+         curl -fsS $api/alerts >/run/lie/answer
+         curl -fsS $api/status >/run/lie/status
+         {prepare}
+         sv stop alertmanager
+         cat >/run/lie/nginx.conf <<'END'
+user www-data;
+pid /run/lie/nginx.pid;
+error_log stderr;
+events {{ }}
+http {{
+    access_log off;
+    default_type application/json;
+    server {{
+        listen 9093;
+        location = /api/v2/status {{ alias /run/lie/status; }}
+        location = /api/v2/alerts {{ alias /run/lie/answer; }}
+    }}
+}}
+END
+         nginx -c /run/lie/nginx.conf >/dev/null 2>&1 </dev/null"
+    );
+    on(record, OPS, &script)?;
+    let ops = record.topology.host(OPS).context(OPS)?;
+    wait_for_port(ops, 9093, VISIBLE_WITHIN)
+}
+
+fn mend(folder: &LabFolder, record: &mut LabRecord, only: &[String]) -> Result<()> {
+    let hosts: Vec<Host> = record.topology.hosts.clone();
+    let hosts: Vec<Host> =
+        hosts.into_iter().filter(|host| only.is_empty() || only.contains(&host.name)).collect();
+    if let Some(stranger) = only.iter().find(|name| record.topology.host(name).is_none()) {
+        bail!("the lab has no host {stranger}");
+    }
+    let names: Vec<String> = hosts.iter().map(|host| host.name.clone()).collect();
     for name in &names {
         if record.live_init(name).is_err() {
             power_on(folder, record, name)?;
             say(format_args!("{name}: power is back"));
         }
     }
-    in_parallel(&record.topology.hosts, 4, |host| {
+    in_parallel(&hosts, 4, |host| {
         let said = feed(
             &mut host::inside(record.live_init(&host.name)?, ["sh", "-s"]),
             include_str!("../files/mend.sh"),
@@ -206,7 +286,10 @@ fn mend(folder: &LabFolder, record: &mut LabRecord) -> Result<()> {
         }
         Ok(())
     })?;
-    let ops = record.topology.hosts.iter().find(|host| host.kind == Kind::Ops).context(OPS)?;
+    if !only.is_empty() {
+        return Ok(());
+    }
+    let ops = record.topology.host(OPS).context(OPS)?;
     for port in [9090, 9091, 9093] {
         wait_for_port(ops, port, VISIBLE_WITHIN)?;
     }

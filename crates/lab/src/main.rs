@@ -131,6 +131,9 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
         LabCommand::Up(up) => {
             let size = if up.small { Size::Small } else { Size::Full };
             up::up(&folder, size, &cache_folder(), &standin(up.standin)?)?;
+            if let Some((user, group)) = operator() {
+                operator_files::give_to(&folder, user, group)?;
+            }
         }
         LabCommand::Down => down::down(&folder)?,
         LabCommand::Status => status::status(&folder)?,
@@ -180,6 +183,13 @@ fn ssh(folder: &LabFolder, inside: &InsideArguments) -> anyhow::Error {
 fn cache_folder() -> PathBuf {
     let base = std::env::var("XDG_CACHE_HOME").unwrap_or_else(|_| "/var/cache".to_owned());
     Path::new(&base).join("serin-lab")
+}
+
+/// Whoever runs the lab with sudo runs `serin` without: the operator's files are theirs.
+#[expect(clippy::disallowed_methods, reason = "the command line's edge: read once")]
+fn operator() -> Option<(u32, u32)> {
+    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+    Some((number("SUDO_UID")?, number("SUDO_GID")?))
 }
 
 fn standin(told: Option<PathBuf>) -> Result<PathBuf> {

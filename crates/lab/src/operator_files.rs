@@ -41,6 +41,18 @@ pub(crate) fn write(folder: &LabFolder, topology: &Topology) -> Result<()> {
     Ok(())
 }
 
+/// Gives the folder and the operator's files to a user; what only root may touch stays root's.
+pub(crate) fn give_to(folder: &LabFolder, user: u32, group: u32) -> Result<()> {
+    let files =
+        ["id_ed25519", "id_ed25519.pub", "known_hosts", "lab.json", "serin.toml", "ssh_config"];
+    let files = files.iter().map(|name| folder.path(name));
+    for path in files.chain([folder.root().to_owned()]) {
+        std::os::unix::fs::chown(&path, Some(user), Some(group))
+            .with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
 fn host_key(folder: &LabFolder, host: &str) -> PathBuf {
     // No extension of its own, so that `.pub` is one.
     folder.path("hosts").join(host).join("host_key")
