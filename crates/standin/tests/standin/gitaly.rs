@@ -1,9 +1,11 @@
 //! gitaly: HUP loses nothing, TERM loses what is in flight, and the wrapper's pid stays.
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rustix::process::Signal;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
 use crate::support::{Host, ended, free_port, get, get_json, send, until, until_ready};
@@ -74,18 +76,24 @@ async fn a_plain_restart_drops_what_is_in_flight() {
 
 #[tokio::test]
 async fn a_server_that_cannot_start_leaves_the_old_one() {
-    let (host, port, wrapper) = started().await;
+    let port = free_port();
+    let host = Host::new("16.0.0-ee.0", "", &format!("GITALY_PORT={port}"));
+    let mut wrapper = host.program(&["gitaly"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(wrapper.stderr.take().unwrap()).lines();
+    until_ready(port).await;
     let before = get_json(port, "/-/version").await;
     std::fs::write(host.path().join("opt/gitlab/version-manifest.json"), "{}").unwrap();
+
     send(&wrapper, Signal::HUP);
-    // The second HUP is looked at only after the first handover has failed.
+
+    while !log.next_line().await.unwrap().unwrap().contains("no handover, the old one stays") {}
+    assert_eq!(get_json(port, "/-/version").await, before);
     host.install("16.2.0-ee.0");
     send(&wrapper, Signal::HUP);
     let new = |answer: &anyhow::Result<(u16, String)>| {
         answer.as_ref().expect("never away").1.contains("16.2.0")
     };
     until(port, "/-/version", new).await.unwrap();
-    assert_ne!(get_json(port, "/-/version").await["pid"], before["pid"]);
 }
 
 #[tokio::test]

@@ -161,10 +161,10 @@ pub(crate) async fn until(
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    match tokio::time::timeout(LIMIT, asking).await {
-        Ok(answer) => answer,
-        Err(_) => panic!("{path}: never, last {:?}", get(port, path).await),
+    if let Ok(answer) = tokio::time::timeout(LIMIT, asking).await {
+        return answer;
     }
+    panic!("{path}: never, last {:?}", get(port, path).await);
 }
 
 pub(crate) async fn until_ready(port: u16) {
