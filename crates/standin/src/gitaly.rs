@@ -21,7 +21,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::http::{self, Answer, Handler, StopSignals};
+use crate::http::{self, Answer, Connections, Handler, StopSignals};
 use crate::settings::Installation;
 use crate::web::{BOOT, Identity};
 
@@ -109,7 +109,8 @@ pub(crate) async fn serve(installation: &Installation) -> anyhow::Result<ExitCod
     tokio::time::sleep(BOOT).await;
     crate::say(&format!("gitaly {} accepts", identity.build.version));
     writeln!(std::io::stdout(), "ready").context("the wrapper is gone")?;
-    http::serve(listener, Arc::new(Gitaly { identity }), stop.wait()).await;
+    http::serve(listener, Connections::OneRequest, Arc::new(Gitaly { identity }), stop.wait())
+        .await;
     crate::say("gitaly finished its requests and stops");
     Ok(ExitCode::SUCCESS)
 }

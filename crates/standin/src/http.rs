@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 /// An answer whose body is known as a whole.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -27,16 +28,29 @@ pub(crate) trait Handler: Send + Sync + 'static {
     fn answer(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
 }
 
+/// How long a client's connection is meant to live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connections {
+    /// One request each. A connection that was accepted is always answered, even when the stop came before its request:
+    /// hyper's own graceful shutdown closes such a one, and a handover would lose a request.
+    OneRequest,
+    /// As many as the client likes; a graceful stop closes the idle ones.
+    KeptAlive,
+}
+
 /// How long requests in flight may take after a graceful stop began.
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
 /// Accepts and answers until `stop`, then closes the listener, lets requests in flight finish, and returns.
 pub(crate) async fn serve<H: Handler>(
     listener: TcpListener,
+    connections: Connections,
     handler: Arc<H>,
     stop: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
+    // Nothing is ever sent: the channel ends when the last connection has dropped its end.
+    let (alive, mut all_gone) = mpsc::channel::<std::convert::Infallible>(1);
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -52,15 +66,29 @@ pub(crate) async fn serve<H: Handler>(
             async move { Ok::<_, std::convert::Infallible>(handler.answer(request).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
+            .keep_alive(connections == Connections::KeptAlive)
             .serve_connection(TokioIo::new(stream), answer);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // The client went away; whoever sent the request knows it better than this log.
-            drop(connection.await);
-        });
+        // Whatever ends a connection early, its client knows better than this log.
+        match connections {
+            Connections::OneRequest => {
+                let alive = alive.clone();
+                tokio::spawn(async move {
+                    drop(connection.await);
+                    drop(alive);
+                });
+            }
+            Connections::KeptAlive => {
+                let connection = graceful.watch(connection);
+                tokio::spawn(async move { drop(connection.await) });
+            }
+        }
     }
-    drop(listener);
-    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+    drop((listener, alive));
+    let finishing = async {
+        graceful.shutdown().await;
+        all_gone.recv().await;
+    };
+    if tokio::time::timeout(GRACE, finishing).await.is_err() {
         crate::say("requests are still in flight after 30 s: dropping them");
     }
 }

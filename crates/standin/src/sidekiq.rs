@@ -18,19 +18,22 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::database::Database;
-use crate::http::{self, Answer, Handler, StopSignals};
+use crate::http::{self, Answer, Connections, Handler, StopSignals};
 use crate::settings::Installation;
 use crate::web::{BOOT, Identity};
 
 const CONCURRENCY: u64 = 5;
 const POLL: Duration = Duration::from_millis(200);
+const AFTER_TROUBLE: Duration = Duration::from_secs(1);
 const SHUTDOWN: Duration = Duration::from_secs(25);
 
 struct Sidekiq {
     identity: Identity,
     database: Database,
     fetching: AtomicBool,
+    /// Jobs that run, and the one that may be on its way from the table.
     busy: watch::Sender<u64>,
+    asking: AtomicBool,
     worker: String,
 }
 
@@ -51,10 +54,16 @@ pub(crate) async fn serve(installation: &Installation) -> anyhow::Result<ExitCod
         database: Database::new(settings.database_url(), "sidekiq"),
         fetching: AtomicBool::new(true),
         busy: watch::Sender::new(0),
+        asking: AtomicBool::new(false),
         worker,
     });
     crate::say(&format!("sidekiq {} fetches", sidekiq.identity.build.version));
-    tokio::spawn(http::serve(listener, Arc::clone(&sidekiq), std::future::pending()));
+    tokio::spawn(http::serve(
+        listener,
+        Connections::KeptAlive,
+        Arc::clone(&sidekiq),
+        std::future::pending(),
+    ));
     let listening = Arc::clone(&sidekiq);
     tokio::spawn(async move {
         tstp.recv().await;
@@ -78,6 +87,7 @@ impl Sidekiq {
                     Ok(false) => break,
                     Err(error) => {
                         crate::say(&format!("cannot fetch jobs: {error:#}"));
+                        tokio::time::sleep(AFTER_TROUBLE).await;
                         break;
                     }
                 }
@@ -93,10 +103,12 @@ impl Sidekiq {
     /// never be seen while a job is on its way from the table.
     async fn take(self: &Arc<Self>) -> anyhow::Result<bool> {
         self.busy.send_modify(|busy| *busy += 1);
+        self.asking.store(true, Ordering::SeqCst);
         let sql = "UPDATE jobs SET started_at = now(), host = $1 WHERE id = (SELECT id FROM jobs \
                    WHERE started_at IS NULL ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) \
                    RETURNING id, milliseconds";
         let taken = self.database.query(sql, &[&self.worker]).await;
+        self.asking.store(false, Ordering::SeqCst);
         let job = match &taken {
             Ok(rows) => {
                 rows.first().and_then(|row| Some((row.try_get(0).ok()?, row.try_get(1).ok()?)))
@@ -147,9 +159,10 @@ impl Handler for Sidekiq {
         let answer = match self.identity.answer_about_itself(path, None) {
             Some(answer) => answer,
             None if path == "/idle" => {
-                // Read before `busy`: the other way round a job could slip in between the two reads.
                 let fetching = self.fetching.load(Ordering::SeqCst);
-                let busy = *self.busy.borrow();
+                // While it fetches, asking an empty table is no work; afterwards the last question may bring a job.
+                let asking = fetching && self.asking.load(Ordering::SeqCst);
+                let busy = *self.busy.borrow() - u64::from(asking);
                 http::json(StatusCode::OK, &json!({"busy": busy, "fetching": fetching}))
             }
             None => http::text(StatusCode::NOT_FOUND, "404 Not Found\n"),

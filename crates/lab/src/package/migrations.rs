@@ -116,7 +116,7 @@ fn render(migration: Migration) -> MigrationFile {
         .split('_')
         .flat_map(|word| {
             let mut letters = word.chars();
-            letters.next().into_iter().flat_map(|first| first.to_uppercase()).chain(letters)
+            letters.next().into_iter().flat_map(char::to_uppercase).chain(letters)
         })
         .collect();
     let option = match in_transaction {
@@ -124,13 +124,12 @@ fn render(migration: Migration) -> MigrationFile {
         Transaction::No => "  disable_ddl_transaction!\n\n",
     };
     // A real migration takes its time; without it no test could meet one in the middle.
-    let statements: String = std::iter::once("SELECT pg_sleep(0.2)".to_owned())
-        .chain(statements)
-        .map(|statement| format!("    execute '{statement}'\n"))
-        .collect();
+    let mut lines = vec!["    execute 'SELECT pg_sleep(0.2)'".to_owned()];
+    lines.extend(statements.iter().map(|statement| format!("    execute '{statement}'")));
+    let lines = lines.join("\n");
     let content = format!(
         "# frozen_string_literal: true\n\nclass {class} < ActiveRecord::Migration[7.0]\n{option}  \
-         def up\n{statements}  end\n\n  def down\n    raise ActiveRecord::IrreversibleMigration\n  \
+         def up\n{lines}\n  end\n\n  def down\n    raise ActiveRecord::IrreversibleMigration\n  \
          end\nend\n"
     );
     MigrationFile { folder, file: format!("{id}_{name}.rb"), content }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::database::Database;
 use crate::flaw::Flaw;
-use crate::http::{self, Answer, Handler, StopSignals};
+use crate::http::{self, Answer, Connections, Handler, StopSignals};
 use crate::metrics::{Gauges, Metrics};
 use crate::settings::{Build, Installation, Settings, host_name};
 
@@ -158,7 +158,7 @@ pub(crate) async fn serve(
     tokio::select! {
         biased;
         () = death => bail!("{service} died: the build is broken that way"),
-        () = http::serve(listener, web, stop.wait()) => {}
+        () = http::serve(listener, Connections::KeptAlive, web, stop.wait()) => {}
     }
     crate::say(&format!("{service} finished its requests and stops"));
     Ok(ExitCode::SUCCESS)
