@@ -70,9 +70,9 @@ pub(crate) fn active() -> Result<Vec<Alert>> {
 
 /// Waits until an environment's watchdog fires and nothing else does: without the one its alerts prove nothing, with
 /// another no run would start.
-pub(crate) fn wait_for_quiet(environment: Environment) -> Result<()> {
+pub(crate) fn wait_for_quiet(environment: Environment, limit: Duration) -> Result<()> {
     let what = format!("nothing but the watchdog fires in {environment}");
-    wait_for(&what, Duration::from_secs(40), || {
+    wait_for(&what, limit, || {
         let alerts = active()?.into_iter();
         let names: Vec<String> = alerts
             .filter(|alert| alert.environment == environment.domain())

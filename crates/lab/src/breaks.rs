@@ -225,6 +225,10 @@ fn lock_dpkg(record: &LabRecord, host: &str, seconds: u32) -> Result<()> {
 }
 
 fn tell_lie(record: &LabRecord, lie: Lie) -> Result<()> {
+    // Half of nothing, or nothing for ever, would be no lie.
+    wait_for("the watchdog fires", VISIBLE_WITHIN, || {
+        Ok(alerts::active()?.iter().any(|alert| alert.name == "Watchdog").then_some(()))
+    })?;
     let prepare = match lie {
         Lie::Html => "echo '<html><body>Bad Gateway</body></html>' >/run/lie/answer",
         Lie::Truncated => "truncate -s 100 /run/lie/answer",
@@ -286,17 +290,16 @@ fn mend(folder: &LabFolder, record: &mut LabRecord, only: &[String]) -> Result<(
         }
         Ok(())
     })?;
-    if !only.is_empty() {
-        return Ok(());
+    for host in &hosts {
+        host::wait_for_services(host)?;
     }
-    let ops = record.topology.host(OPS).context(OPS)?;
-    for port in [9090, 9091, 9093] {
-        wait_for_port(ops, port, VISIBLE_WITHIN)?;
+    if !only.is_empty() && !only.iter().any(|name| name == OPS) {
+        return Ok(());
     }
     for environment in record.topology.environments() {
         alerts::clear(environment)?;
         // What a flawed version does is not for mending: it is named, and stays.
-        if let Err(error) = alerts::wait_for_quiet(environment) {
+        if let Err(error) = alerts::wait_for_quiet(environment, VISIBLE_WITHIN) {
             say(format_args!("{error:#}"));
         }
     }

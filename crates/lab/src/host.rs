@@ -4,6 +4,7 @@
 
 use crate::network;
 use crate::run::{cmd, run, wait_for};
+use crate::seed::haproxy::METRICS_PORT;
 use crate::state::{LabFolder, ProcessIdentity};
 use crate::topology::{Host, Kind};
 use anyhow::{Context, Result};
@@ -115,4 +116,18 @@ pub(crate) fn wait_for_port(host: &Host, port: u16, limit: Duration) -> Result<(
         TcpStream::connect_timeout(&address, Duration::from_millis(500))?;
         Ok(Some(()))
     })
+}
+
+/// Waits until the services that the host runs of its own accord, without the package, accept connections.
+pub(crate) fn wait_for_services(host: &Host) -> Result<()> {
+    let ports: &[u16] = match host.kind {
+        Kind::Ops => &[80, 9090, 9091, 9093],
+        Kind::LoadBalancer => &[80, METRICS_PORT],
+        Kind::Database => &[5432],
+        Kind::Deploy | Kind::Gitaly | Kind::Web | Kind::Api | Kind::Git | Kind::Sidekiq => &[],
+    };
+    for port in ports {
+        wait_for_port(host, *port, Duration::from_secs(20))?;
+    }
+    Ok(())
 }

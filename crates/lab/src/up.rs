@@ -158,17 +158,8 @@ fn prepare_and_boot(
 }
 
 fn wait_for_services(record: &LabRecord) -> Result<()> {
-    let limit = Duration::from_secs(20);
     for host in &record.topology.hosts {
-        let ports: &[u16] = match host.kind {
-            Kind::Ops => &[80, 9090, 9091, 9093],
-            Kind::LoadBalancer => &[80, seed::haproxy::METRICS_PORT],
-            Kind::Database => &[5432],
-            Kind::Deploy | Kind::Gitaly | Kind::Web | Kind::Api | Kind::Git | Kind::Sidekiq => &[],
-        };
-        for port in ports {
-            wait_for_port(host, *port, limit)?;
-        }
+        host::wait_for_services(host)?;
         if host.kind == Kind::Database {
             create_database(record.live_init(&host.name)?)?;
         }
@@ -239,7 +230,7 @@ fn wait_until_serving(record: &LabRecord) -> Result<()> {
                 bail!("not UP: {}", waiting.join(", "))
             })?;
         }
-        alerts::wait_for_quiet(environment)?;
+        alerts::wait_for_quiet(environment, Duration::from_secs(40))?;
     }
     Ok(())
 }
