@@ -4,7 +4,7 @@
 
 use crate::ssh::Request;
 use serin_model::{Argv, Build, RunId, StepId};
-use serin_runtime::ports::{Command, Fence, HostQuery, Job, PortError, Work};
+use serin_runtime::ports::{Command, Fence, HostQuery, Job, Look, PortError, Work};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ pub(super) fn observe(query: &HostQuery) -> Result<Request, PortError> {
         words.push("config-management".to_owned());
         counted(&mut words, program(argv, &BTreeMap::new())?);
     }
-    if let (true, Some(migrations)) = (query.migrations, &profile.migrations) {
+    if let (Look::Migrations, Some(migrations)) = (query.look, &profile.migrations) {
         words.push("migrations".to_owned());
         words.push(migrations.regular_folder.clone());
         words.push(migrations.post_deployment_folder.clone());
@@ -104,7 +104,7 @@ pub(super) fn observe(query: &HostQuery) -> Result<Request, PortError> {
 pub(super) fn observe_time(query: &HostQuery) -> Duration {
     let commands = u32::try_from(query.services.len()).unwrap_or(u32::MAX).saturating_mul(2);
     let short = Duration::from_secs(15).saturating_mul(commands.saturating_add(2));
-    short + if query.migrations { Duration::from_secs(125) } else { Duration::ZERO }
+    short + if query.look == Look::Migrations { Duration::from_secs(125) } else { Duration::ZERO }
 }
 
 /// Undoes [`escape`].
