@@ -11,7 +11,11 @@ pub(crate) const MOST_HOSTS: usize = 10_000;
 /// The error says what is wrong and what to write instead.
 pub(crate) fn expand(pattern: &str) -> Result<Vec<String>, (String, String)> {
     let Some((before, rest)) = pattern.split_once('[') else {
-        return if pattern.contains(']') { Err(unbalanced()) } else { Ok(vec![pattern.to_owned()]) };
+        return if pattern.contains(']') {
+            Err(unbalanced())
+        } else {
+            Ok(vec![pattern.to_owned()])
+        };
     };
     let (range, after) = rest.split_once(']').ok_or_else(unbalanced)?;
     let numbers = numbers(range)?;

@@ -106,7 +106,7 @@ impl Shape<'_> {
             self.add(
                 place.span.clone(),
                 format!("the key `{key}` is missing {}", place.described()),
-                format!("add `{key}`: {what}"),
+                format!("add `{key}`: {}", in_a_sentence(what)),
             );
         }
     }
@@ -138,6 +138,11 @@ impl Shape<'_> {
     fn add(&mut self, span: Range<usize>, message: String, help: String) {
         self.found.push(Diagnostic { span, message, help, also: None });
     }
+}
+
+fn in_a_sentence(text: &str) -> String {
+    let mut letters = text.trim_end_matches('.').chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 fn admits(schema: &Value, found: &str) -> bool {

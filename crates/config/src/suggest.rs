@@ -22,10 +22,15 @@ fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let most = MOST_EDITS.min(word.chars().count().div_ceil(2));
     known
         .iter()
-        .map(|candidate| (distance(word, candidate), *candidate))
+        .map(|candidate| (edits(word, candidate), *candidate))
         .min()
         .filter(|(edits, _)| *edits <= most)
         .map(|(_, candidate)| candidate)
+}
+
+/// An abbreviation is as near as a typing error.
+fn edits(word: &str, candidate: &str) -> usize {
+    if word.len() > 2 && candidate.starts_with(word) { 1 } else { distance(word, candidate) }
 }
 
 /// Counts insertions, deletions and replacements between two words; `-` and `_` are the same to a person.
@@ -56,6 +61,7 @@ mod tests {
             ("max-unavailable", Some("max_unavailable")),
             ("drian", Some("drain")),
             ("helth", Some("health")),
+            ("max", Some("max_unavailable")),
             ("healthyfor", Some("healthy_for")),
             ("colour", None),
         ] {

@@ -99,7 +99,7 @@ impl Hosts<'_> {
         }
         let message = format!("`{name}` is already in the fleet `{fleet}` of `{environment}`");
         let help = "a host is in one fleet of one environment: remove it from the other one";
-        reader.wrong_with(pattern.span(), message, help, (place.clone(), "named here first"));
+        reader.wrong_with(pattern.span(), message, help, (place.clone(), "the other place"));
         true
     }
 

@@ -138,7 +138,7 @@ fn limit(reader: &mut Reader, raw: &RawRole) -> Limit {
         return MAX_UNAVAILABLE;
     };
     written.get().0.parse().unwrap_or_else(|_| {
-        let message = format!("`{}` is neither a number nor a percentage", written.get().0);
+        let message = format!("`{}` is not a number of hosts", written.get().0);
         let help = "write a number of at least 1, such as `2`, or a percentage such as `\"25%\"`";
         reader.wrong(written.span(), message, help);
         MAX_UNAVAILABLE

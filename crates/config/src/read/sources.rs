@@ -38,7 +38,7 @@ pub(super) fn load_balancers(
             if let Some(first) = seen.load_balancers.insert(lb.host.clone(), raw.host.span()) {
                 let message = format!("`{}` already is the host of a load balancer", lb.host);
                 let help = "name another host: an environment's load balancers are its own";
-                let first = (first, "named here first");
+                let first = (first, "the other place");
                 reader.wrong_with(raw.host.span(), message, help, first);
             }
             load_balancers.insert(lb.name.clone(), lb);
@@ -127,7 +127,8 @@ fn record(
     }
     for (argv, words) in [(&read, &raw.read), (&write, &raw.write)] {
         if environment.fleets.len() > 1 && !holds(argv, "{fleet}") {
-            let fleets: Vec<&str> = environment.fleets.keys().map(serin_model::FleetName::as_str).collect();
+            let fleets: Vec<&str> =
+                environment.fleets.keys().map(serin_model::FleetName::as_str).collect();
             let message = format!("one version record would be shared by {}", fleets.join(" and "));
             let help = "put `{fleet}` where the fleet belongs: each needs a record of its own, or \
                         config management installs the canary's version everywhere";
@@ -141,7 +142,11 @@ fn record(
         let hosts = environment.hosts().map(|(_, host)| host.name.as_str());
         // All names of a large fleet would hide the one that is meant.
         let few: Vec<&str> = hosts.take(8).collect();
-        let help = if environment.hosts().count() > few.len() { "write the name of one of its hosts".to_owned() } else { instead_of(name.as_str(), few) };
+        let help = if environment.hosts().count() > few.len() {
+            "write the name of one of its hosts".to_owned()
+        } else {
+            instead_of(name.as_str(), few)
+        };
         reader.wrong(raw.host.span(), message, help);
     }
     Some(VersionRecord { read: read?, write: write?, host: host? })
