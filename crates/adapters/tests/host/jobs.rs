@@ -193,8 +193,7 @@ async fn what_a_job_prints_is_bounded_and_cannot_pass_for_a_frame() {
     // The last byte is no text: it became a sign of three bytes.
     assert_eq!(output.len(), 65536 + 2);
     assert!(
-        output.starts_with("\n0123456\n")
-            && output.ends_with("\nend exited 1 0\ndata 7\n\u{fffd}")
+        output.starts_with("\n0123456\n") && output.ends_with("\nend exited 1 0\ndata 7\n\u{fffd}")
     );
     assert_eq!(hosts.run(&job(2, 1, "true")).await.unwrap(), exited(0, ""));
 }
@@ -242,4 +241,12 @@ async fn the_controller_that_is_killed() {
     let Some(config) = std::env::var_os("SERIN_TEST_SSH_CONFIG") else { return };
     let hosts = Machine::hosts_by(config.into());
     drop(hosts.run(&job(1, 1, "echo begun; sleep 1000")).await);
+}
+
+/// Runs the shortest job there is.
+pub(crate) async fn run_true(hosts: &SystemHosts, number: u32) {
+    let mut short = job(1, 1, "");
+    short.step = StepId::new(number, "web-01", &Action::Fetch, None);
+    short.work = Work::Command { argv: Argv::new(["true"]).unwrap(), environment: [].into() };
+    assert_eq!(hosts.run(&short).await.unwrap(), exited(0, ""));
 }

@@ -9,3 +9,7 @@ mod connect;
 mod jobs;
 #[cfg(test)]
 mod machine;
+#[cfg(test)]
+mod observe;
+#[cfg(test)]
+mod packages;

@@ -14,6 +14,8 @@ export LC_ALL PATH
 
 state=/var/lib/serin
 archives=/var/cache/apt/archives
+# What every program is started with, besides the variables that it is given.
+environment="PATH=$PATH HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l"
 # The last bytes of an output that are ever sent.
 tail_bytes=65536
 

@@ -1,9 +1,12 @@
 # ── Who lives ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 stat_of() { # PID: state, group and start of a process; its name may hold anything but ends at the last bracket
-    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    { IFS= read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+    # A line end in the name, which only a name made to deceive has.
+    case $stat in *') '*) ;; *) stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1 ;; esac
     # shellcheck disable=SC2086 # The fields are numbers, one letter aside.
     set -- ${stat##*) }
+    [ $# -ge 20 ] || return 1
     letter=$1 group=$3
     shift 19
     ticks=$1
@@ -61,8 +64,7 @@ judge_unlocked() { # the supervisor of attempt $last is gone
 
 tell_job() { # note, log, and how attempt $last is
     [ "$job" != never ] || { end never; return 0; }
-    note=
-    [ ! -e "$dir/note.$last" ] || IFS= read -r note <"$dir/note.$last"
+    { read -r fence; IFS= read -r note; } <"$dir/claimed.$last"
     block "$note"
     block_of_log "$dir/log.$last"
     status=
@@ -97,12 +99,11 @@ start_fenced() { # KIND ARGUMENT...: attaches, answers with what is known, or st
 }
 
 claim() {
-    mkdir -p "$dir" && sync "$run" "$state/jobs" "$state" || return 1
+    [ -d "$dir" ] || { mkdir -p "$dir" && sync "$run" "$state/jobs" "$state"; } || return 1
     exec 9>"$dir/lock"
     flock -w 5 9 || return 1
-    new=$dir/.note.new
-    printf '%s\n' "$note" >"$new" && sync "$new" && mv "$new" "$dir/note.$attempt" \
-        && put "$dir/claimed.$attempt" "fence $wanted_fence"
+    put "$dir/claimed.$attempt" "fence $wanted_fence
+$note"
 }
 
 op_wait() { # RUN STEP ATTEMPT SECONDS: until the attempt ends, at most so long; the supervisor's lock wakes it
@@ -150,7 +151,7 @@ gate() { # DIR ATTEMPT KIND ARGUMENT...: becomes the job, once it is on disk whi
 }
 
 clean() { # [NAME=VALUE]... PROGRAM ARGUMENT...: becomes the program, in a small and known environment
-    exec env -i --default-signal PATH="$PATH" HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
-        NEEDRESTART_MODE=l "$@"
+    # shellcheck disable=SC2086 # Words of our own.
+    exec env -i --default-signal $environment "$@"
 }
 

@@ -1,12 +1,16 @@
 # ── Short commands ──────────────────────────────────────────────────────────────────────────────────────────────
 
 errors_to=2
-bounded() { # SECONDS [NAME=VALUE]... PROGRAM ARGUMENT...
-    (seconds=$1; shift; exec 3<&- 4>&- 2>&"$errors_to"; clean timeout -k 5 "$seconds" env "$@") </dev/null
+bounded() { # SECONDS [NAME=VALUE]... PROGRAM ARGUMENT...: becomes it; what runs out of time is asked, then killed
+    exec 3<&- 4>&- 2>&"$errors_to" </dev/null
+    seconds=$1
+    shift
+    # shellcheck disable=SC2086 # Words of our own.
+    exec timeout -k 5 "$seconds" env -i --default-signal $environment "$@"
 }
 
 op_read() { # SECONDS [NAME=VALUE]... PROGRAM ARGUMENT...
-    { errors_to=1; bounded "$@"; echo $? >"$scratch/status"; } 4>&- | tail -c "$tail_bytes" >"$scratch/output"
+    { (errors_to=1; bounded "$@"); echo $? >"$scratch/status"; } 4>&- | tail -c "$tail_bytes" >"$scratch/output"
     IFS= read -r status <"$scratch/status"
     block_of_log "$scratch/output"
     end exited "$status"
@@ -31,7 +35,9 @@ op_observe() { # words that each begin with what they are about; see `take`
     boot_identity
     seen="boot $boot
 fence $fence
-free $(df -P -B1 --output=avail / "$archives" 2>/dev/null | sed 1d | sort -n | head -n 1 | tr -d ' ')"
+free $(free_bytes)"
+    read -r up rest </proc/uptime
+    now=$(date +%s%N)
     package=
     while [ $# -gt 0 ]; do
         word=$1
@@ -47,6 +53,17 @@ free $(df -P -B1 --output=avail / "$archives" 2>/dev/null | sed 1d | sort -n | h
     done
     block "$seen"
     end ok
+}
+
+free_bytes() { # the least of where packages are fetched to and where they are unpacked
+    least=
+    while read -r bytes; do
+        case $bytes in '' | *[!0-9]*) continue ;; esac
+        [ "${least:-$bytes}" -lt "$bytes" ] || least=$bytes
+    done <<END
+$(df -B1 --output=avail / "$archives" 2>/dev/null)
+END
+    echo "${least:-0}"
 }
 
 see() { seen="$seen
@@ -85,6 +102,9 @@ END
 
 see_package() {
     query_package
+    list=/var/lib/dpkg/info/$package.list
+    [ -e "$list" ] || list=$(ls "/var/lib/dpkg/info/$package":*.list 2>/dev/null)
+    laid=$(stat -c %.2Y "$list" 2>/dev/null) || laid=0.00
     case $found in
     absent) see package absent ;;
     installed) see package installed "$version" ;;
@@ -122,11 +142,7 @@ END
 }
 
 older_than_package() { # tells whether $pid started before the files of $package were laid down
-    list=/var/lib/dpkg/info/$package.list
-    [ -e "$list" ] || list=$(ls "/var/lib/dpkg/info/$package":*.list 2>/dev/null) || return 1
-    laid=$(stat -c %.2Y "$list") now=$(date +%s%N) || return 1
     stat_of "$pid" || return 1
-    read -r up rest </proc/uptime
     # All in hundredths of a second, which is what Linux counts a process's start in.
     whole=${up%.*} part=${up#*.}
     started=$((now / 10000000 - (whole * 100 + 1$part - 100) + ticks))
