@@ -41,12 +41,9 @@ pub enum HttpError {
     /// The address is not an http or https address.
     #[error("it is not an http:// or https:// address")]
     BadAddress,
-    /// There was no complete answer.
+    /// There was no complete answer, or none in time.
     #[error("{0}")]
     Unreachable(String),
-    /// There was no complete answer in time.
-    #[error("no complete answer within {} s", .0.as_secs_f32())]
-    TimedOut(Duration),
     /// It answered, and refused.
     #[error("HTTP status {status}{}{excerpt}", if .excerpt.is_empty() { "" } else { ": " })]
     Status {

@@ -5,4 +5,5 @@
 
 pub mod alerts;
 pub mod http;
+pub mod qa;
 pub mod repository;
