@@ -141,6 +141,27 @@ async fn flip_bits(step: usize) {
     assert!(refused > 100, "only {refused} flips were noticed: does this test look at all?");
 }
 
+/// No checksum is wrong when a row is not there at all: only the structure of its page shows it.
+#[tokio::test]
+async fn a_row_that_vanished_from_its_page_is_refused() {
+    for table in ["lease", "claim", "command"] {
+        let folder = Folder::default();
+        fill(&folder.open()).await;
+        let connection = Connection::open(folder.path()).unwrap();
+        let select = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        let page: usize = connection.query_row(select, [table], |row| row.get(0)).unwrap();
+        drop(connection);
+        let mut bytes = std::fs::read(folder.path()).unwrap();
+        // The lower byte of the number of rows in the page.
+        let rows = &mut bytes[(page - 1) * 4096 + 4];
+        assert!((1..=40).contains(rows), "{table} is not one page of rows");
+        *rows -= 1;
+        std::fs::write(folder.path(), bytes).unwrap();
+        let told = tell(&folder.path()).await;
+        assert!(matches!(told, Err(JournalError::Damaged(_))), "{table}: {told:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_truncated_file_is_refused() {
     let folder = Folder::default();
