@@ -3,6 +3,7 @@
 //! It asks and translates, once each; waiting for a job is the only thing that it does in more than one request. It
 //! decides nothing and never kills a job. Read [`SystemHosts`] first, then `wrapper/base.sh`.
 
+mod lb_socket;
 mod observation;
 mod request;
 

@@ -44,9 +44,7 @@ impl Shop {
         fs::write(tree.join("DEBIAN/postinst"), format!("#!/bin/sh\n{postinst}\n")).unwrap();
         done(Command::new("chmod").arg("755").arg(tree.join("DEBIAN/postinst")));
         let pool = self.machine.root("/srv/repo");
-        done(
-            Command::new("dpkg-deb").args(["--root-owner-group", "-b"]).arg(&tree).arg(&pool),
-        );
+        done(Command::new("dpkg-deb").args(["--root-owner-group", "-b"]).arg(&tree).arg(&pool));
         self.index();
     }
 
