@@ -199,7 +199,8 @@ fn a_position_is_a_line_and_a_column_from_one() {
 #[test]
 fn a_page_of_refusals_ends() {
     let keys: Vec<String> = (0..40).map(|key| format!("colour{key} = 1\n")).collect();
-    let refusal = parse(&(keys.concat() + BASE), Path::new("serin.toml")).expect_err("unknown keys");
+    let refusal =
+        parse(&(keys.concat() + BASE), Path::new("serin.toml")).expect_err("unknown keys");
     assert_eq!(refusal.all().len(), 40);
     assert!(refusal.to_string().ends_with("... and 10 more"), "{refusal}");
 }
