@@ -7,6 +7,9 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
+/// More than this at once is read by nobody; a missing bracket can make hundreds.
+const MOST_SHOWN: usize = 30;
+
 /// One thing that is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -22,7 +25,7 @@ pub struct Diagnostic {
 
 /// Everything that is wrong with a file, in the order of the file; never empty.
 ///
-/// `Display` shows each with file, line, column, the line itself and a caret, without colours.
+/// `Display` shows each with file, line, column, the line itself and a caret, without colours; the first thirty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
     path: String,
@@ -56,9 +59,10 @@ impl Diagnostics {
     }
 
     fn render(&self, renderer: &Renderer) -> String {
-        let shown: Vec<String> = self
+        let mut shown: Vec<String> = self
             .all
             .iter()
+            .take(MOST_SHOWN)
             .map(|diagnostic| {
                 let report = [
                     Level::ERROR
@@ -69,6 +73,10 @@ impl Diagnostics {
                 renderer.render(&report)
             })
             .collect();
+        let hidden = self.all.len().saturating_sub(MOST_SHOWN);
+        if hidden > 0 {
+            shown.push(format!("... and {hidden} more"));
+        }
         shown.join("\n\n")
     }
 

@@ -110,7 +110,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Diagnostics> {
     if !broken.is_empty() {
         return refused(broken.iter().map(shape::of_toml).collect());
     }
-    let misshapen = shape::check(&table, &schema::schema());
+    let misshapen = shape::check(&table, schema::schema());
     if !misshapen.is_empty() {
         return refused(misshapen);
     }

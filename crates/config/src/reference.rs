@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 pub fn reference() -> String {
     let root = schema();
     let mut text = String::new();
-    table(&mut text, &root, ("", &root));
+    table(&mut text, root, ("", root));
     text
 }
 

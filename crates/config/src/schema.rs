@@ -2,13 +2,18 @@
 
 use crate::raw::RawConfig;
 use serde_json::Value;
+use std::sync::LazyLock;
 
-/// Returns the schema. TOML has no null: an optional key is one that is not required.
-pub fn schema() -> Value {
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let mut schema = schemars::schema_for!(RawConfig).to_value();
     without_null(&mut schema);
     without_raw(&mut schema);
     schema
+});
+
+/// Returns the schema. TOML has no null: an optional key is one that is not required.
+pub fn schema() -> &'static Value {
+    &SCHEMA
 }
 
 /// Returns the schema as the text of `docs/serin.schema.json`.

@@ -55,12 +55,12 @@ fn every_example_is_right_with_and_without_what_is_switched_off() {
 fn every_key_of_the_schema_is_in_an_example() {
     let schema = schema::schema();
     let mut known = BTreeSet::new();
-    keys_of_schema(&schema, &schema, "", &mut known);
+    keys_of_schema(schema, schema, "", &mut known);
     let mut used = BTreeSet::new();
     for name in example_names() {
         let text = switched_on(&text(&format!("examples/{name}")));
         let table: Value = toml::from_str(&text).expect("TOML");
-        keys_of_file(&schema, &schema, (&table, ""), &mut used);
+        keys_of_file(schema, schema, (&table, ""), &mut used);
     }
     let missing: Vec<_> = known.difference(&used).collect();
     assert!(missing.is_empty(), "add these keys to an example: {missing:#?}");

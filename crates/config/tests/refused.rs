@@ -195,3 +195,32 @@ fn a_position_is_a_line_and_a_column_from_one() {
     let positions: Vec<_> = refusal.all().iter().map(|one| refusal.position(one)).collect();
     assert_eq!(positions, [(16, 1)]);
 }
+
+#[test]
+fn a_page_of_refusals_ends() {
+    let keys: Vec<String> = (0..40).map(|key| format!("colour{key} = 1\n")).collect();
+    let refusal =
+        parse(&(keys.concat() + BASE), Path::new("serin.toml")).expect_err("unknown keys");
+    assert_eq!(refusal.all().len(), 40);
+    assert!(refusal.to_string().ends_with("... and 10 more"), "{refusal}");
+}
+
+#[test]
+fn no_damage_to_a_file_makes_reading_or_showing_panic() {
+    let read = |text: &str| {
+        if let Err(refusal) = parse(text, Path::new("serin.toml")) {
+            assert!(!refusal.all().is_empty() && refusal.to_string().contains("serin.toml:"));
+        }
+    };
+    let lines: Vec<&str> = BASE.split_inclusive('\n').collect();
+    for index in 0..lines.len() {
+        let (before, rest) = lines.split_at(index);
+        let (line, after) = rest.split_at(1);
+        read(&before.concat());
+        read(&[&before.concat(), "", &after.concat()].concat());
+        for (from, to) in [("= \"", "= \"é{x}\u{301}"), ("\"]", ""), ("\"", "'"), ("[", "[[")] {
+            let line = line.concat().replacen(from, to, 1);
+            read(&[before.concat(), line, after.concat()].concat());
+        }
+    }
+}
