@@ -3,7 +3,7 @@
 use crate::failure::{Code, Failure, chain};
 use crate::show::Format;
 use serin_adapters::{
-    alerts::{Alerts, MIN_AGE},
+    alerts::Alerts,
     haproxy::HaProxy,
     host::SystemHosts,
     qa::Qa,
@@ -69,8 +69,7 @@ impl Context {
             Arc::clone(&self.clock),
         ));
         let load_balancers = Arc::new(HaProxy::new(Arc::clone(&hosts), Arc::clone(&self.clock)));
-        let alerts =
-            Alerts::new(MIN_AGE).map_err(|error| Failure::new(Code::Error, chain(&error)))?;
+        let alerts = Alerts::new().map_err(|error| Failure::new(Code::Error, chain(&error)))?;
         Ok(Ports {
             hosts,
             load_balancers,

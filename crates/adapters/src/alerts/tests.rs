@@ -62,6 +62,7 @@ fn source(server: &TestServer) -> AlertSource {
         watchdog: texts(&["alertname=\"Watchdog\"", "env=\"gstg\""]),
         poll: Duration::from_secs(15),
         unreadable_for: Duration::from_mins(2),
+        min_age: Duration::from_mins(3),
         attribution: Some(Attribution {
             label: "instance".to_owned(),
             matchers: texts(&["alertname=~\"HAProxyServerDown|InstanceDown\""]),
@@ -70,7 +71,7 @@ fn source(server: &TestServer) -> AlertSource {
 }
 
 async fn read(server: &TestServer) -> AlertReading {
-    Alerts::new(MIN_AGE).unwrap().read(&source(server)).await
+    Alerts::new().unwrap().read(&source(server)).await
 }
 
 /// Checks that the reading is doubted, in these words.
@@ -143,7 +144,7 @@ async fn all_alertmanagers_are_asked_and_each_is_doubted_on_its_own() {
     second.reply("/api/v2/alerts", Reply::json(format!("[{}]", list.join(","))));
     let mut source = source(&first);
     source.alertmanagers.push(second.url.clone());
-    let alerts = Alerts::new(MIN_AGE).unwrap();
+    let alerts = Alerts::new().unwrap();
     let reading = alerts.read(&source).await;
     assert_eq!((reading.firing.len(), reading.doubts.len()), (1, 0), "{reading:?}");
     second.reply("/api/v2/status", Reply::json(status(10, "ready")));
@@ -209,7 +210,7 @@ async fn servers_that_stall_are_given_up_together() {
     source.prometheus.push(drip.url.clone());
     #[expect(clippy::disallowed_methods, reason = "the claim is about real time")]
     let start = Instant::now();
-    let reading = Alerts::new(MIN_AGE).unwrap().read(&source).await;
+    let reading = Alerts::new().unwrap().read(&source).await;
     // One deadline for all, not one each: there are six requests that stall.
     assert!(start.elapsed() < DEADLINE * 2, "{:?}", start.elapsed());
     let stalled =
@@ -222,7 +223,7 @@ async fn nobody_there_is_a_doubt_without_the_password() {
     let server = healthy().await;
     let mut source = source(&server);
     source.alertmanagers = vec!["http://me:hunter2@127.0.0.1:1/am/".to_owned()];
-    let reading = Alerts::new(MIN_AGE).unwrap().read(&source).await;
+    let reading = Alerts::new().unwrap().read(&source).await;
     let doubts = reading.doubts.join("\n");
     assert!(doubts.contains("Alertmanager http://127.0.0.1:1/am/"), "{doubts}");
     assert!(!doubts.contains("hunter2"), "{doubts}");
@@ -301,7 +302,7 @@ async fn a_source_that_cannot_work_is_refused_before_anyone_is_asked() {
     );
     let mut source = source(&server);
     source.critical.push("severity".to_owned());
-    let reading = Alerts::new(MIN_AGE).unwrap().read(&source).await;
+    let reading = Alerts::new().unwrap().read(&source).await;
     assert_eq!(reading.doubts.len(), 1, "{reading:?}");
     assert!(server.asked.lock().unwrap().is_empty());
 }

@@ -44,7 +44,7 @@ fn query() -> HostQuery {
         profile: profile(),
         services: Vec::new(),
         config_management: None,
-        migrations: false,
+        look: serin_runtime::ports::Look::State,
     }
 }
 

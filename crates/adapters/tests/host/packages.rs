@@ -103,7 +103,7 @@ impl Shop {
             profile: crate::observe::profile(),
             services: Vec::new(),
             config_management: None,
-            migrations: false,
+            look: serin_runtime::ports::Look::State,
         };
         self.machine.hosts("root").observe(&query).await.unwrap().package
     }

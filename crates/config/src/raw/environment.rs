@@ -110,6 +110,9 @@ pub(crate) struct RawAlerts {
     pub(crate) poll: Option<Text>,
     /// How long alerts may be unreadable before the run halts; default `2m`.
     pub(crate) unreadable_for: Option<Text>,
+    /// How old an Alertmanager must be to be believed; default `3m`. A restarted one answers "no alerts" until
+    /// Prometheus has told it everything again, which takes up to Prometheus' resend delay.
+    pub(crate) min_age: Option<Text>,
     /// Alerts about hosts that Serin has out of service: shown and attributed, not counted. Default: all count.
     pub(crate) attribute: Option<RawAttribution>,
 }

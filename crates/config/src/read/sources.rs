@@ -19,6 +19,9 @@ const MASTER_SOCKET: &str = "/run/haproxy-master.sock";
 const CONVERGE: Duration = Duration::from_mins(5);
 /// Twice the resolution of usual scrapes.
 const POLL: Duration = Duration::from_secs(15);
+/// Prometheus sends every alert again within one minute by default, up to two when its rules are evaluated once a
+/// minute; then inhibition settles.
+const MIN_AGE: Duration = Duration::from_mins(3);
 /// A restarted Alertmanager is filled again after a minute.
 const UNREADABLE_FOR: Duration = Duration::from_mins(2);
 /// A complete GitLab-QA suite.
@@ -201,6 +204,7 @@ pub(super) fn alerts(reader: &mut Reader, written: &At<RawAlerts>) -> AlertSourc
         watchdog: matchers(reader, raw.watchdog.get()),
         poll,
         unreadable_for,
+        min_age: reader.duration_or(raw.min_age.as_ref(), MIN_AGE),
         attribution,
     }
 }
