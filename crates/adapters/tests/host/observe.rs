@@ -116,7 +116,7 @@ async fn migrations_that_are_pending_are_told_apart_by_their_folder() {
     let machine = Machine::start();
     let hosts = machine.hosts("root");
     let mut query = query();
-    query.migrations = true;
+    query.look = serin_runtime::ports::Look::Migrations;
     assert_eq!(hosts.observe(&query).await.unwrap().pending_migrations, None, "no list, no answer");
     let list = "\ndatabase: main\n\n Status   Migration ID    Migration Name\n-----\n   up     20230101  Add A\n  \
          down    20230102  Add B\n  down    20230103  Drop C\n";
