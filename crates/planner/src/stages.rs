@@ -378,7 +378,9 @@ impl<'a> Stages<'a> {
 
     fn note_roll(&self, roles: &[RoleName], hosts: &[&Host], report: &mut PlanReport) {
         let stage = self.spec.number;
-        hosts.iter().for_each(|host| self.note_host(host, report));
+        for host in hosts {
+            self.note_host(host, report);
+        }
         for role in roles {
             let of_role = |host: &&Host| host.roles.contains(role);
             let count = self.fleet.hosts.values().filter(|host| of_role(host)).count();
