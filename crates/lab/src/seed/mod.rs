@@ -158,6 +158,8 @@ fn render_application(host: &Host) -> Vec<SeedFile> {
         // It starts when the first package is on the host: `up` removes this file.
         SeedFile::plain("/etc/sv/chef-client/down", ""),
     ];
+    let content = include_str!("../../files/running-version");
+    files.push(SeedFile::script("/usr/local/bin/running-version", content));
     if host.kind == Kind::Deploy {
         let content = include_str!("../../files/version-role");
         files.push(SeedFile::script("/usr/local/bin/version-role", content));
