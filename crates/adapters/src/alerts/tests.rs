@@ -137,6 +137,34 @@ async fn alerts_are_filtered_again_marked_and_attributed() {
 }
 
 #[tokio::test]
+async fn one_alert_is_shown_once_though_a_label_was_taken_off_on_the_way() {
+    let server = healthy().await;
+    let config = r#"{"yaml":"global:\n  external_labels:\n    env: gstg\n    replica: a\n"}"#;
+    server.reply("/api/v1/status/config", Reply::json(success(config)));
+    let list = [
+        watchdog(20, 220),
+        alert(r#""alertname":"HighErr","env":"gstg","severity":"critical""#, 5, 200, ""),
+        alert(r#""alertname":"Slow","env":"gstg""#, 5, 200, ""),
+    ];
+    server.reply("/api/v2/alerts", Reply::json(format!("[{}]", list.join(","))));
+    let firing = r#"{"alerts":[
+        {"labels":{"alertname":"HighErr","severity":"critical"},"state":"firing"},
+        {"labels":{"alertname":"Slow","severity":"critical"},"state":"firing"}]}"#;
+    server.reply("/api/v1/alerts", Reply::json(success(&firing.replace('\n', ""))));
+    let reading = read(&server).await;
+    let found: Vec<_> = reading.firing.iter().map(|a| format!("{} {}", a.name, a.labels)).collect();
+    assert_eq!(
+        found,
+        [
+            "HighErr env=gstg, severity=critical",
+            "Slow env=gstg",
+            // Another alert, which Alertmanager never heard of, not the one that it has with fewer labels.
+            "Slow env=gstg, replica=a, severity=critical",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn all_alertmanagers_are_asked_and_each_is_doubted_on_its_own() {
     let (first, second) = (healthy().await, healthy().await);
     let list = [watchdog(20, 220), alert(r#""alertname":"Only2","env":"gstg""#, 5, 200, "")];
@@ -146,6 +174,17 @@ async fn all_alertmanagers_are_asked_and_each_is_doubted_on_its_own() {
     let alerts = Alerts::new(MIN_AGE).unwrap();
     let reading = alerts.read(&source).await;
     assert_eq!((reading.firing.len(), reading.doubts.len()), (1, 0), "{reading:?}");
+    assert!(!reading.firing[0].silenced);
+    // Both know it, and one of them knows that it is silenced.
+    let silenced = alert(r#""alertname":"Only2","env":"gstg""#, 5, 200, "\"s-1\"");
+    let list = format!("[{},{silenced}]", watchdog(20, 220));
+    for (one, other) in [(&first, &second), (&second, &first)] {
+        let plain = alert(r#""alertname":"Only2","env":"gstg""#, 5, 200, "");
+        one.reply("/api/v2/alerts", Reply::json(list.clone()));
+        other.reply("/api/v2/alerts", Reply::json(format!("[{},{plain}]", watchdog(20, 220))));
+        let reading = alerts.read(&source).await;
+        assert_eq!((reading.firing.len(), reading.firing[0].silenced), (1, true), "{reading:?}");
+    }
     second.reply("/api/v2/status", Reply::json(status(10, "ready")));
     let reading = alerts.read(&source).await;
     assert_eq!((reading.firing.len(), reading.doubts.len()), (1, 1), "{reading:?}");

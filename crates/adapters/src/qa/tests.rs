@@ -81,6 +81,7 @@ async fn too_few_tests_are_no_pass() {
     );
     let mut suite = suite("echo '0 examples, 0 failures'", QaReport::Rspec);
     suite.minimum_tests = 0;
+    suite.timeout = Duration::MAX;
     assert_eq!(run(&suite).await, QaResult::TooFew { executed: 0 });
 }
 
@@ -109,7 +110,9 @@ async fn a_broken_infrastructure_is_neither_failed_nor_passed() {
 
 #[tokio::test]
 async fn a_suite_sees_a_new_folder_and_only_the_environment_that_is_its_own() {
-    let script = "test -z \"$(ls -A)\" || exit 1\ntest -z \"$UNRELATED\" || exit 2\ntest \"$COOKIES\" = a=b || exit 3\ntest \"$GITLAB_QA_ACCESS_TOKEN\" = glpat-hunter2 || exit 4\ntest -z \"$(cat)\" || exit 5\necho '2 examples, 0 failures'";
+    let script = "test -z \"$(ls -A)\" || exit 1\ntest -z \"$UNRELATED$CARGO_PKG_NAME\" || exit 2\ntest \"$COOKIES\" = a=b || exit 3\ntest \"$GITLAB_QA_ACCESS_TOKEN\" = glpat-hunter2 || exit 4\ntest -z \"$(cat)\" || exit 5\necho '2 examples, 0 failures'";
+    // Cargo sets it for the process of the tests, so it would be inherited.
+    assert!(std::env::vars().any(|(name, _)| name == "CARGO_PKG_NAME"));
     let mut suite = suite(script, QaReport::Rspec);
     suite.environment.insert("COOKIES".to_owned(), "a=b".to_owned());
     suite.secrets = vec!["GITLAB_QA_ACCESS_TOKEN".to_owned()];
