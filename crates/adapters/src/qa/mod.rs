@@ -25,10 +25,14 @@ use serin_model::{Argv, QaReport, QaSuite};
 use serin_runtime::ports::{QaPort, QaResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a command gets of Serin's own environment besides its secrets: enough to find programs and a container engine.
 const INHERITED: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "DOCKER_HOST"];
+
+/// The longest time that can be added to any clock without a thought; a longer limit means this one.
+const MAX_TIMEOUT: Duration = Duration::from_hours(24 * 365);
 
 /// Names, for the command that retries, the file that lists the failed tests, one a line.
 pub const FAILED_TESTS: &str = "SERIN_QA_FAILED";
@@ -49,8 +53,8 @@ impl Qa {
 #[async_trait]
 impl QaPort for Qa {
     async fn run(&self, suite: &QaSuite) -> QaResult {
-        match Session::new(&self.environment, suite) {
-            Ok(session) => session.run().await,
+        match Trial::new(&self.environment, suite) {
+            Ok(trial) => trial.run().await,
             Err(why) => QaResult::Broken { why },
         }
     }
@@ -69,7 +73,7 @@ pub fn check_suite(environment: &BTreeMap<String, String>, suite: &QaSuite) -> R
 }
 
 /// One suite being run: a working folder, and the secrets that must not leave it.
-struct Session<'a> {
+struct Trial<'a> {
     suite: &'a QaSuite,
     environment: BTreeMap<String, String>,
     secrets: Secrets,
@@ -77,7 +81,7 @@ struct Session<'a> {
     folder: tempfile::TempDir,
 }
 
-impl<'a> Session<'a> {
+impl<'a> Trial<'a> {
     fn new(own: &BTreeMap<String, String>, suite: &'a QaSuite) -> Result<Self, String> {
         check_suite(own, suite)?;
         let secrets = Secrets::new(own, &suite.secrets)?;
@@ -94,7 +98,13 @@ impl<'a> Session<'a> {
             .map_err(|error| format!("no working folder can be made: {error}"))?;
         std::fs::create_dir(folder.path().join("work"))
             .map_err(|error| format!("no working folder can be made: {error}"))?;
-        Ok(Self { suite, environment, secrets, deadline: Instant::now() + suite.timeout, folder })
+        Ok(Self {
+            suite,
+            environment,
+            secrets,
+            deadline: Instant::now() + suite.timeout.min(MAX_TIMEOUT),
+            folder,
+        })
     }
 
     fn work(&self) -> PathBuf {

@@ -81,6 +81,7 @@ async fn too_few_tests_are_no_pass() {
     );
     let mut suite = suite("echo '0 examples, 0 failures'", QaReport::Rspec);
     suite.minimum_tests = 0;
+    suite.timeout = Duration::MAX;
     assert_eq!(run(&suite).await, QaResult::TooFew { executed: 0 });
 }
 
