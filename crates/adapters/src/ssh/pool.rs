@@ -147,12 +147,7 @@ impl Broken {
     fn into_error(self, host: &HostName) -> PortError {
         let host = host.clone();
         match self {
-            Self::Unanswered(stderr) | Self::Lost(stderr) if stderr.is_empty() => {
-                PortError::Unreachable { host, why: "the connection was lost".to_owned() }
-            }
-            Self::Unanswered(why) | Self::Lost(why) => {
-                PortError::Unreachable { host, why: format!("the connection was lost: {why}") }
-            }
+            Self::Unanswered(why) | Self::Lost(why) => PortError::Unreachable { host, why },
             Self::Garbled(line) => PortError::Garbled(format!("{host} sent {line}")),
         }
     }

@@ -59,6 +59,19 @@ async fn only_the_known_host_key_is_accepted() {
 }
 
 #[tokio::test]
+async fn the_operators_ssh_config_leads_through_a_jump_host() {
+    let machine = Machine::start();
+    let config = machine.ssh("root");
+    let path = config.config.clone().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let jump = text.replace("Host web-01", "Host bastion").replace("User root", "User guest");
+    fs::write(&path, format!("{text} ProxyJump bastion\n{jump} StrictHostKeyChecking yes\n"))
+        .unwrap();
+    assert_eq!(read(&Machine::hosts_with(config), &["id", "-u"]).await.unwrap().output, "0\n");
+    assert!(machine.sshd_log().contains("for guest from 127.0.0.1"), "{}", machine.sshd_log());
+}
+
+#[tokio::test]
 async fn a_host_that_is_off_or_unknown_or_refuses_the_key_is_said_to_be() {
     let mut machine = Machine::start();
     machine.ok("rm /root/.ssh/authorized_keys");

@@ -31,7 +31,7 @@ fn job(attempt: u32, fence: u64, script: &str) -> Job {
             environment: [("GREETING".to_owned(), "it's = \"me\" $HOME".to_owned())].into(),
         },
         note: format!("attempt {attempt}:\n\\n of two lines"),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
     }
 }
 
@@ -93,7 +93,7 @@ async fn a_job_outlives_its_connection_and_is_attached_to() {
         assert!(matches!(look(&hosts).await, JobState::Running { .. }));
         let (attached, ()) =
             tokio::join!(async { hosts.run(&job(2, 1, "echo never")).await.unwrap() }, async {
-                fs::write(machine.root("/root/go"), "").unwrap()
+                fs::write(machine.root("/root/go"), "").unwrap();
             });
         assert_eq!(attached, exited(0, "begun\nended\n"), "the earlier attempt's end");
         assert_eq!(running.await.unwrap().unwrap(), attached, "by a new connection");

@@ -44,9 +44,7 @@ impl Shop {
         fs::write(tree.join("DEBIAN/postinst"), format!("#!/bin/sh\n{postinst}\n")).unwrap();
         done(Command::new("chmod").arg("755").arg(tree.join("DEBIAN/postinst")));
         let pool = self.machine.root("/srv/repo");
-        done(
-            Command::new("dpkg-deb").args(["--root-owner-group", "-b"]).arg(&tree).arg(&pool),
-        );
+        done(Command::new("dpkg-deb").args(["--root-owner-group", "-b"]).arg(&tree).arg(&pool));
         self.index();
     }
 
@@ -185,6 +183,18 @@ async fn a_version_that_no_repository_has_is_said_to_be_missing() {
     let (status, last) = shop.perform(Work::Fetch(build)).await;
     assert_eq!(status, 15);
     assert!(last.starts_with("serin: cannot update apt's lists: "), "{last}");
+}
+
+#[tokio::test]
+async fn another_repository_that_is_down_does_not_matter() {
+    let shop = Shop::open();
+    let other = "deb [trusted=yes] copy:/srv/nowhere ./\n";
+    fs::write(shop.machine.root("/etc/apt/sources.list.d/other.list"), other).unwrap();
+    let (status, last) = shop.perform(Work::Fetch(shop.build("2.0-1"))).await;
+    assert_eq!(
+        (status, last.as_str()),
+        (0, "serin: fetched /var/cache/apt/archives/demo_2.0-1_all.deb")
+    );
 }
 
 #[tokio::test]

@@ -99,7 +99,8 @@ start_fenced() { # KIND ARGUMENT...: attaches, answers with what is known, or st
 }
 
 claim() {
-    [ -d "$dir" ] || { mkdir -p "$dir" && sync "$run" "$state/jobs" "$state"; } || return 1
+    [ -d "$run" ] || { mkdir "$run" && sync "$state/jobs"; } || return 1
+    [ -d "$dir" ] || { mkdir "$dir" && sync "$run"; } || return 1
     exec 9>"$dir/lock"
     flock -w 5 9 || return 1
     put "$dir/claimed.$attempt" "fence $wanted_fence

@@ -155,7 +155,7 @@ see_config_management() { # COUNT WORD...
     take "$@"
     case $status in
     0) see config-management running ;;
-    12[4-7] | 1[3-9]? | 2??) see config-management unknown "status $status $(head -n 1 "$scratch/error")" ;;
+    12[4-9] | 1[3-9]? | 2??) see config-management unknown "status $status $(head -n 1 "$scratch/error")" ;;
     *) see config-management stopped ;;
     esac
 }
