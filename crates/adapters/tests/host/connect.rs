@@ -1,6 +1,6 @@
 //! Getting to a host, and what is said when that fails.
 
-use crate::machine::{Machine, web};
+use crate::machine::{Machine, until_async, web};
 use serin_model::{Argv, HostName};
 use serin_runtime::ports::{Command, CommandEnd, HostPort, PortError};
 use std::fs;
@@ -139,9 +139,7 @@ async fn a_login_that_sshd_drops_before_it_begins_is_tried_again() {
     let hosts = machine.hosts("root");
     let login = async { read(&hosts, &["true"]).await.unwrap().status };
     let free_slot = async {
-        while !machine.sshd_log().contains("drop connection") {
-            tokio::task::yield_now().await;
-        }
+        until_async("it is dropped", || machine.sshd_log().contains("drop connection")).await;
         drop(slot);
     };
     assert_eq!(tokio::join!(login, free_slot).0, 0);

@@ -1,6 +1,6 @@
 //! Jobs: they run once, outlive everything but their own machine, and are found again.
 
-use crate::machine::{Machine, until, web};
+use crate::machine::{Machine, until, until_async, web};
 use serin_adapters::host::SystemHosts;
 use serin_model::plan::{Action, MigrationKind};
 use serin_model::{Argv, RunId, StepId};
@@ -52,9 +52,8 @@ async fn begin(
     let (hosts, log) =
         (machine.hosts(user), machine.root(&format!("{FOLDER}/log.{}", job.attempt)));
     let running = tokio::spawn(async move { hosts.run(&job).await });
-    while !fs::read_to_string(&log).is_ok_and(|text| text.contains("begun")) {
-        tokio::task::yield_now().await;
-    }
+    let begun = || fs::read_to_string(&log).is_ok_and(|text| text.contains("begun"));
+    until_async("the job has begun", begun).await;
     running
 }
 

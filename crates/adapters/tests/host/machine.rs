@@ -244,6 +244,17 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("waited a minute in vain: {what}");
 }
 
+/// The same, while other tasks go on.
+pub(crate) async fn until_async(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("waited a minute in vain: {what}");
+}
+
 /// Returns the host's name.
 pub(crate) fn web() -> HostName {
     "web-01".parse().unwrap()

@@ -1,6 +1,6 @@
 //! Fetching and installing, with the real apt and dpkg, from a repository on the machine's own disk.
 
-use crate::machine::{Machine, done, until, web};
+use crate::machine::{Machine, done, until, until_async, web};
 use serin_model::plan::Action;
 use serin_model::{Build, BuildKind, PackageState, StepId};
 use serin_runtime::ports::{Fence, HostPort, HostQuery, Job, JobEnd, Work};
@@ -233,9 +233,8 @@ async fn a_dpkg_that_was_killed_is_mended() {
     assert_eq!(shop.perform(Work::Fetch(hanging.clone())).await.0, 0);
     let (hosts, job) = (shop.machine.hosts("root"), shop.job(Work::Install(hanging.clone())));
     let running = tokio::spawn(async move { hosts.run(&job).await });
-    while !shop.machine.root("/root/hangs").exists() {
-        tokio::task::yield_now().await;
-    }
+    let hangs = shop.machine.root("/root/hangs");
+    until_async("the package hangs", || hangs.exists()).await;
     // Everything at once: apt, dpkg, the script, the supervisor.
     shop.machine.ok("kill -9 $(pgrep -f '[s]upervise|[a]pt-get|[d]pkg|[s]leep 1000')");
     assert!(matches!(running.await.unwrap().unwrap(), JobEnd::Died { .. }));
@@ -281,9 +280,9 @@ async fn locks_of_another_apt_are_waited_for() {
             job.step.as_str().replace('/', "__")
         ));
         let running = tokio::spawn(async move { hosts.run(&job).await });
-        while !fs::read_to_string(&log).is_ok_and(|text| text.contains("Could not get lock")) {
-            tokio::task::yield_now().await;
-        }
+        let waits =
+            || fs::read_to_string(&log).is_ok_and(|text| text.contains("Could not get lock"));
+        until_async("it waits for the lock", waits).await;
         fs::write(shop.machine.root("/root/go"), "").unwrap();
         let end = running.await.unwrap().unwrap();
         assert!(matches!(&end, JobEnd::Exited(end) if end.status == 0), "{lock}: {end:?}");
