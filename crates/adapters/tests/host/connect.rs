@@ -4,7 +4,9 @@ use crate::machine::{Machine, until_async, web};
 use serin_model::{Argv, HostName};
 use serin_runtime::ports::{Command, CommandEnd, HostPort, PortError};
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 async fn read(hosts: &impl HostPort, argv: &[&str]) -> Result<CommandEnd, PortError> {
     let argv = Argv::new(argv.iter().copied()).unwrap();
@@ -59,12 +61,29 @@ async fn only_the_known_host_key_is_accepted() {
 }
 
 #[tokio::test]
+async fn many_hosts_at_once_all_get_through_one_sshd_that_drops_logins() {
+    let machine = Machine::start();
+    let mut config = machine.ssh("root");
+    config.max_connecting = 16;
+    let hosts = Arc::new(Machine::hosts_with(config));
+    let mut all = JoinSet::new();
+    for number in 1..=40 {
+        let hosts = Arc::clone(&hosts);
+        let host: HostName = format!("web-{number:02}").parse().unwrap();
+        all.spawn(async move { hosts.hello(&host).await });
+    }
+    for result in all.join_all().await {
+        result.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn the_operators_ssh_config_leads_through_a_jump_host() {
     let machine = Machine::start();
     let config = machine.ssh("root");
     let path = config.config.clone().unwrap();
     let text = fs::read_to_string(&path).unwrap();
-    let jump = text.replace("Host web-01", "Host bastion").replace("User root", "User guest");
+    let jump = text.replace("Host web-*", "Host bastion").replace("User root", "User guest");
     fs::write(&path, format!("{text} ProxyJump bastion\n{jump} StrictHostKeyChecking yes\n"))
         .unwrap();
     assert_eq!(read(&Machine::hosts_with(config), &["id", "-u"]).await.unwrap().output, "0\n");

@@ -150,7 +150,7 @@ impl Machine {
         let config = self.path(&format!("ssh_config.{user}"));
         let known = self.path("known_hosts");
         let mut text =
-            format!("Host web-01\n HostName 127.0.0.1\n Port {}\n User {user}\n", self.port);
+            format!("Host web-*\n HostName 127.0.0.1\n Port {}\n User {user}\n", self.port);
         writeln!(text, " UserKnownHostsFile {}\n GlobalKnownHostsFile /dev/null", known.display())
             .unwrap();
         writeln!(text, " IdentityFile {}\n IdentitiesOnly yes", self.path("user").display())

@@ -22,7 +22,10 @@ op_hello() {
         command -v "$tool" >/dev/null || missing="$missing $tool"
     done
     if [ -n "$missing" ]; then end refused "this host lacks:$missing"; return 0; fi
-    if ! put "$state/writable" yes; then end refused "cannot write to $state"; return 0; fi
+    written=no probe=$state/.probe.$$
+    printf 'can this be written?\n' >"$probe" && sync "$probe" && written=yes
+    rm -f "$probe"
+    if [ "$written" = no ]; then end refused "cannot write to $state"; return 0; fi
     stored_fence
     boot_identity
     end ok "$fence" "$boot"
