@@ -1,6 +1,6 @@
 //! Jobs: they run once, outlive everything but their own machine, and are found again.
 
-use crate::machine::{Machine, until, web};
+use crate::machine::{Machine, until, until_async, web};
 use serin_adapters::host::SystemHosts;
 use serin_model::plan::{Action, MigrationKind};
 use serin_model::{Argv, RunId, StepId};
@@ -31,7 +31,7 @@ fn job(attempt: u32, fence: u64, script: &str) -> Job {
             environment: [("GREETING".to_owned(), "it's = \"me\" $HOME".to_owned())].into(),
         },
         note: format!("attempt {attempt}:\n\\n of two lines"),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
     }
 }
 
@@ -52,9 +52,8 @@ async fn begin(
     let (hosts, log) =
         (machine.hosts(user), machine.root(&format!("{FOLDER}/log.{}", job.attempt)));
     let running = tokio::spawn(async move { hosts.run(&job).await });
-    while !fs::read_to_string(&log).is_ok_and(|text| text.contains("begun")) {
-        tokio::task::yield_now().await;
-    }
+    let begun = || fs::read_to_string(&log).is_ok_and(|text| text.contains("begun"));
+    until_async("the job has begun", begun).await;
     running
 }
 
@@ -93,7 +92,7 @@ async fn a_job_outlives_its_connection_and_is_attached_to() {
         assert!(matches!(look(&hosts).await, JobState::Running { .. }));
         let (attached, ()) =
             tokio::join!(async { hosts.run(&job(2, 1, "echo never")).await.unwrap() }, async {
-                fs::write(machine.root("/root/go"), "").unwrap()
+                fs::write(machine.root("/root/go"), "").unwrap();
             });
         assert_eq!(attached, exited(0, "begun\nended\n"), "the earlier attempt's end");
         assert_eq!(running.await.unwrap().unwrap(), attached, "by a new connection");

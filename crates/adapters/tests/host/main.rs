@@ -13,3 +13,5 @@ mod machine;
 mod observe;
 #[cfg(test)]
 mod packages;
+#[cfg(test)]
+mod haproxy;

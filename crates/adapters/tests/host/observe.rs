@@ -2,7 +2,7 @@
 
 use crate::machine::{Machine, until, web};
 use serin_model::policy::Migrations;
-use serin_model::{Argv, ConfigManagementState, PackageState, Profile};
+use serin_model::{Argv, ConfigManagementState, DebVersion, PackageState, Profile};
 use serin_runtime::ports::{Fence, HostPort, HostQuery, PortError};
 use std::fs;
 use std::time::{Duration, Instant};
@@ -32,8 +32,8 @@ pub(crate) fn profile() -> Profile {
             environment: [("LIST".to_owned(), "/srv/list".to_owned())].into(),
             timeout: Duration::from_secs(10),
         }),
-        install_timeout: Duration::from_secs(60),
-        command_timeout: Duration::from_secs(60),
+        install_timeout: Duration::from_mins(1),
+        command_timeout: Duration::from_mins(1),
     }
 }
 
@@ -64,7 +64,7 @@ async fn services_are_seen_with_pid_version_and_age() {
     let seen = hosts.observe(&query).await.unwrap();
     let told: Vec<String> = (seen.services.iter())
         .map(|(name, service)| {
-            let version = service.version.as_ref().map(|version| version.as_str());
+            let version = service.version.as_ref().map(DebVersion::as_str);
             format!("{name} {:?} {version:?} {}", service.pid, service.older_than_package)
         })
         .collect();

@@ -1,6 +1,6 @@
 //! Fetching and installing, with the real apt and dpkg, from a repository on the machine's own disk.
 
-use crate::machine::{Machine, done, until, web};
+use crate::machine::{Machine, done, until, until_async, web};
 use serin_model::plan::Action;
 use serin_model::{Build, BuildKind, PackageState, StepId};
 use serin_runtime::ports::{Fence, HostPort, HostQuery, Job, JobEnd, Work};
@@ -186,6 +186,18 @@ async fn a_version_that_no_repository_has_is_said_to_be_missing() {
 }
 
 #[tokio::test]
+async fn another_repository_that_is_down_does_not_matter() {
+    let shop = Shop::open();
+    let other = "deb [trusted=yes] copy:/srv/nowhere ./\n";
+    fs::write(shop.machine.root("/etc/apt/sources.list.d/other.list"), other).unwrap();
+    let (status, last) = shop.perform(Work::Fetch(shop.build("2.0-1"))).await;
+    assert_eq!(
+        (status, last.as_str()),
+        (0, "serin: fetched /var/cache/apt/archives/demo_2.0-1_all.deb")
+    );
+}
+
+#[tokio::test]
 async fn a_half_configured_package_is_mended_by_the_next_install() {
     let shop = Shop::open();
     shop.publish("demo", "2.1-1", "", "[ ! -e /etc/broken ] || exit 3");
@@ -221,9 +233,8 @@ async fn a_dpkg_that_was_killed_is_mended() {
     assert_eq!(shop.perform(Work::Fetch(hanging.clone())).await.0, 0);
     let (hosts, job) = (shop.machine.hosts("root"), shop.job(Work::Install(hanging.clone())));
     let running = tokio::spawn(async move { hosts.run(&job).await });
-    while !shop.machine.root("/root/hangs").exists() {
-        tokio::task::yield_now().await;
-    }
+    let hangs = shop.machine.root("/root/hangs");
+    until_async("the package hangs", || hangs.exists()).await;
     // Everything at once: apt, dpkg, the script, the supervisor.
     shop.machine.ok("kill -9 $(pgrep -f '[s]upervise|[a]pt-get|[d]pkg|[s]leep 1000')");
     assert!(matches!(running.await.unwrap().unwrap(), JobEnd::Died { .. }));
@@ -269,9 +280,9 @@ async fn locks_of_another_apt_are_waited_for() {
             job.step.as_str().replace('/', "__")
         ));
         let running = tokio::spawn(async move { hosts.run(&job).await });
-        while !fs::read_to_string(&log).is_ok_and(|text| text.contains("Could not get lock")) {
-            tokio::task::yield_now().await;
-        }
+        let waits =
+            || fs::read_to_string(&log).is_ok_and(|text| text.contains("Could not get lock"));
+        until_async("it waits for the lock", waits).await;
         fs::write(shop.machine.root("/root/go"), "").unwrap();
         let end = running.await.unwrap().unwrap();
         assert!(matches!(&end, JobEnd::Exited(end) if end.status == 0), "{lock}: {end:?}");

@@ -25,6 +25,7 @@ tail_bytes=65536
 block() { printf 'data %s\n%s' "${#1}" "$1" >&4; }
 
 block_of_log() { # FILE: a snapshot first, for the job may still be writing
+    if [ ! -s "$1" ]; then block ''; return 0; fi
     tail -c "$tail_bytes" "$1" >"$scratch/tail" 2>/dev/null
     printf 'data %s\n' "$(wc -c <"$scratch/tail")" >&4
     cat "$scratch/tail" >&4

@@ -91,19 +91,24 @@ start_fenced() { # KIND ARGUMENT...: attaches, answers with what is known, or st
     if [ "$job" = running ]; then end running "$last"; return 0; fi
     if [ "$attempt" -lt "$last" ]; then end refused "attempt $last of this step came after attempt $attempt"; return 0; fi
     if [ "$job" != never ] && [ "$attempt" -eq "$last" ]; then tell_job; return 0; fi
-    if ! claim; then end refused "cannot write $dir: $(df -P "$state" | tail -n 1)"; return 0; fi
+    if ! claim; then
+        exec 9>&-
+        end refused "cannot write $dir: $(df -P "$state" | tail -n 1)"
+        return 0
+    fi
     # The lock passes on to the supervisor: it is never free between this line and the end of the job.
     setsid "$0" supervise "$dir" "$attempt" "$@" </dev/null >/dev/null 2>&1 3<&- 4>&- 8>&- &
     exec 9>&-
     end running "$attempt"
 }
 
-claim() {
-    [ -d "$dir" ] || { mkdir -p "$dir" && sync "$run" "$state/jobs" "$state"; } || return 1
+claim() { # not on disk yet: until `gate` puts it there, with the start itself, nothing has begun
+    [ -d "$run" ] || { mkdir "$run" && sync "$state/jobs"; } || return 1
+    [ -d "$dir" ] || mkdir "$dir" || return 1
     exec 9>"$dir/lock"
     flock -w 5 9 || return 1
-    put "$dir/claimed.$attempt" "fence $wanted_fence
-$note"
+    printf 'fence %s\n%s\n' "$wanted_fence" "$note" >"$dir/.claimed.new" \
+        && mv "$dir/.claimed.new" "$dir/claimed.$attempt"
 }
 
 op_wait() { # RUN STEP ATTEMPT SECONDS: until the attempt ends, at most so long; the supervisor's lock wakes it
@@ -142,12 +147,18 @@ gate() { # DIR ATTEMPT KIND ARGUMENT...: becomes the job, once it is on disk whi
     shift 3
     boot_identity
     stat_of $$
-    put "$dir/started.$last" "$$ $$ $ticks $boot" || { echo "serin: cannot write $dir"; exit 125; }
+    if ! put_start; then echo "serin: cannot write $dir"; exit 125; fi
     exec 9>&-
     case $kind in
     command) clean "$@" ;;
     fetch | install) clean "$0" "$kind" "$dir" "$last" "$@" ;;
     esac
+}
+
+put_start() {
+    started=$dir/.started.new
+    printf '%s\n' "$$ $$ $ticks $boot" >"$started" && sync "$dir/claimed.$last" "$started" \
+        && mv "$started" "$dir/started.$last" && sync "$dir" "${dir%/*}"
 }
 
 clean() { # [NAME=VALUE]... PROGRAM ARGUMENT...: becomes the program, in a small and known environment

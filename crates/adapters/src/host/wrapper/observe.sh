@@ -22,7 +22,10 @@ op_hello() {
         command -v "$tool" >/dev/null || missing="$missing $tool"
     done
     if [ -n "$missing" ]; then end refused "this host lacks:$missing"; return 0; fi
-    if ! put "$state/writable" yes; then end refused "cannot write to $state"; return 0; fi
+    written=no probe=$state/.probe.$$
+    printf 'can this be written?\n' >"$probe" && sync "$probe" && written=yes
+    rm -f "$probe"
+    if [ "$written" = no ]; then end refused "cannot write to $state"; return 0; fi
     stored_fence
     boot_identity
     end ok "$fence" "$boot"
@@ -155,7 +158,7 @@ see_config_management() { # COUNT WORD...
     take "$@"
     case $status in
     0) see config-management running ;;
-    12[4-7] | 1[3-9]? | 2??) see config-management unknown "status $status $(head -n 1 "$scratch/error")" ;;
+    12[4-9] | 1[3-9]? | 2??) see config-management unknown "status $status $(head -n 1 "$scratch/error")" ;;
     *) see config-management stopped ;;
     esac
 }
