@@ -282,7 +282,7 @@ mod tests {
             },
             services: vec!["puma".parse().unwrap(), "web".parse().unwrap()],
             config_management: Some(argv(&["pgrep", "-f", "chef"])),
-            migrations: true,
+            look: Look::Migrations,
         };
         assert_eq!(
             sent(observe(&query)),
