@@ -185,6 +185,7 @@ fn a_drained_host_that_haproxy_forgot_is_drained_again() {
     let install = id(&world.run, "3/web-01.staging/install");
     world.until("the install runs", |world| world.run.in_flight(&install));
     world.truth.set_admin(&of("web-01.staging"), AdminState::Ready);
+    world.now = world.now.plus(std::time::Duration::from_millis(1));
     world.read_lbs(&of("staging"));
     let redrain = Effect::Redrain {
         environment: of("staging"),
@@ -195,6 +196,19 @@ fn a_drained_host_that_haproxy_forgot_is_drained_again() {
     world.drive();
     assert_eq!(world.begun.iter().filter(|effect| **effect == redrain).count(), 1);
     assert_eq!(world.run.status, Status::Finished);
+}
+
+#[test]
+fn a_reading_from_before_the_drain_is_not_taken_for_a_reload() {
+    let mut world = web_fleet("web-01..04", "1");
+    let drain = id(&world.run, "3/web-01.staging/drain");
+    world.until("the drain runs", |world| world.run.in_flight(&drain));
+    world.blind_from = Some(world.now);
+    let seen = world.view.load_balancers.clone();
+    world.until("the drain is done", |world| world.run.is_done(&drain));
+    assert_eq!(world.view.load_balancers, seen, "it still shows the host as ready");
+    assert_eq!(world.acts(), [("3/web-01.staging/install".to_owned(), Mode::First)]);
+    assert_eq!(world.due().effects.len(), 1);
 }
 
 #[test]
