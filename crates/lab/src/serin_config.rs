@@ -121,7 +121,8 @@ pub(crate) fn render(topology: &Topology, paths: &Paths) -> String {
     let mut text = format!(
         "# Written by `serin-lab up` and removed by `serin-lab down`: copy it to keep changes.\n\
          [package]\nname = \"gitlab-ee\"\nprofile = \"gitlab-omnibus\"\n\n\
-         [profile]\nrunning_version = [\"/usr/local/bin/running-version\", \"{{service}}\"]\n\n\
+         [profile]\n\
+         running_version = [\"/usr/local/bin/running-version\", \"{{service}}\"]\n\n\
          [repository]\nurl = \"http://{OPS_ADDRESS}/repo\"\nsuite = \"bookworm\"\n\
          keyring = \"{}\"\n\n\
          [[repository.kinds]]\nkind = \"nightly\"\nversion = \"*+rnightly*\"\n\
