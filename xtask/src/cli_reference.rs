@@ -42,7 +42,7 @@ fn render(root: &Path) -> Result<String> {
     while let Some(words) = ahead.pop() {
         let help = help(&serin, &words)?;
         let title = [&["serin".to_owned()], words.as_slice()].concat().join(" ");
-        text.push_str(&format!("\n## `{title}`\n\n```text\n{}\n```\n", help.trim_end()));
+        text.extend(["\n## `", &title, "`\n\n```text\n", help.trim_end(), "\n```\n"]);
         let below = commands(&help).into_iter().rev();
         ahead.extend(below.map(|name| [words.as_slice(), &[name]].concat()));
     }

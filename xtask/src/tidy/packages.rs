@@ -20,6 +20,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("standin", &[]),
     // The lab is the world outside: it must work however Serin changes.
     ("lab", &[]),
+    // It reads what people read.
+    ("e2e", &[]),
     ("cli", &["adapters", "config", "engine", "journal", "model", "planner", "runtime", "traffic"]),
 ];
 

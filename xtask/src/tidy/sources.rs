@@ -79,7 +79,9 @@ pub(super) fn of_pure_packages_touch_nothing(tree: &Tree, findings: &mut Finding
     for package in PURE {
         let folder = format!("crates/{package}/src/");
         for file in tree.ending(".rs").filter(|file| file.path.starts_with(&folder)) {
-            for (number, line) in (1..).zip(file.text.lines()) {
+            // Tests, which come last in a file, may compare with the real thing.
+            let code = file.text.lines().take_while(|line| *line != "#[cfg(test)]");
+            for (number, line) in (1..).zip(code) {
                 for module in outside.iter().filter(|module| line.contains(**module)) {
                     let what = format!("{package} is pure, and this is {module}");
                     let instead = "take it as an argument; the runtime's ports read the world";
@@ -132,7 +134,9 @@ mod tests {
 
     #[test]
     fn synonyms_are_found_in_names_that_are_declared() {
-        let text = "fn start_rollout() {}\nstruct HostNode;\n// fn abort()\nlet x = nodename();\nfn antinode_x() {}";
+        // `%` keeps this very file from being found.
+        let text = "fn% start_rollout() {}\nstruct% HostNode;\n// fn% node()\nlet x = nodename();\nfn% antinode() {}";
+        let text = &text.replace('%', "");
         let found = violations(use_the_words_of_the_glossary, &[("a.rs", text)]);
         assert_eq!(found, ["a.rs: `start_rollout` says rollout", "a.rs: `HostNode` says node"]);
     }
