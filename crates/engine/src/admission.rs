@@ -4,12 +4,14 @@
 //! run has out and that the reading may not show yet. What counts is what is not UP, whoever took it down.
 
 use crate::run::Run;
+use crate::steps::LaneState;
 use serin_model::{
-    Environment, EnvironmentName, Fleet, Host, HostName, Lane, LbName, LbObservation, LbServer,
-    RoleName, Stage, Subject, Timestamp,
+    BackendName, Environment, Fleet, FleetName, Host, HostName, Lane, LbName, LbObservation,
+    LbServer, RoleName, ServerObservation, Stage, Subject, Timestamp,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How old a reading of a load balancer may be to decide by: six polls. The hosts that this run has out are counted
@@ -32,8 +34,8 @@ pub enum NotAdmitted {
     Budget {
         /// The role.
         role: RoleName,
-        /// The hosts that are out.
-        out: Vec<HostName>,
+        /// The hosts that are out; shared, because hundreds may wait for the same few.
+        out: Arc<[HostName]>,
         /// How many may be.
         limit: usize,
     },
@@ -43,114 +45,197 @@ pub enum NotAdmitted {
     UnknownHost,
 }
 
-/// Decides whether the host of a lane may be taken out of service now.
-///
-/// # Errors
-/// The first thing that speaks against it.
-pub fn admit(
-    run: &Run,
-    stage: &Stage,
-    lane: &Lane,
-    view: &View,
+/// What admission is decided by, gathered once for all the hosts that wait.
+pub(crate) struct Admission<'a> {
+    run: &'a Run,
+    stage: &'a Stage,
+    lanes: &'a [LaneState<'a>],
+    view: &'a View,
     now: Timestamp,
-) -> Result<(), NotAdmitted> {
-    let (environment, fleet, host) = place(run, &stage.environment, lane)?;
-    for server in &host.servers {
-        let seen = view.load_balancers.get(&server.lb);
-        if seen.is_none_or(|seen| now.since(seen.observed_at) > FRESH) {
-            return Err(NotAdmitted::Stale(server.lb.clone()));
+    /// Nothing is gathered unless a host waits.
+    counts: Option<Counts<'a>>,
+    /// Whether a host was admitted: the next one is when this one shows in the run's state.
+    taken: bool,
+}
+
+struct Counts<'a> {
+    fleets: BTreeMap<&'a HostName, &'a Fleet>,
+    out: BTreeMap<&'a HostName, Out>,
+    members: BTreeMap<(&'a FleetName, &'a RoleName), Members>,
+    /// Servers that are UP and take traffic, but for those of hosts that are out.
+    serving: BTreeMap<(&'a LbName, &'a BackendName), usize>,
+}
+
+/// How much of a host is out of service.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Out {
+    /// This run has it out, or all its servers are down: to take it out takes nothing more away.
+    Wholly,
+    /// Some of its servers are down, or the fence could not be raised on it.
+    Partly,
+}
+
+struct Members {
+    hosts: usize,
+    out: Arc<[HostName]>,
+}
+
+impl<'a> Admission<'a> {
+    pub(crate) fn new(
+        run: &'a Run,
+        stage: &'a Stage,
+        lanes: &'a [LaneState<'a>],
+        view: &'a View,
+        now: Timestamp,
+    ) -> Self {
+        Self { run, stage, lanes, view, now, counts: None, taken: false }
+    }
+
+    /// Decides whether the host of a lane is taken out of service now; `false`: another one just was.
+    ///
+    /// # Errors
+    /// The first thing that speaks against it.
+    pub(crate) fn admit(&mut self, lane: &Lane) -> Result<bool, NotAdmitted> {
+        let (run, stage, view) = (self.run, self.stage, self.view);
+        let environment = run.plan.topology.environments.get(&stage.environment);
+        let environment = environment.ok_or(NotAdmitted::UnknownHost)?;
+        let Subject::Host(name) = &lane.subject else { return Err(NotAdmitted::UnknownHost) };
+        let lanes = self.lanes;
+        let counts =
+            self.counts.get_or_insert_with(|| Counts::gather(run, environment, lanes, view));
+        let fleet = *counts.fleets.get(name).ok_or(NotAdmitted::UnknownHost)?;
+        let host = fleet.hosts.get(name).ok_or(NotAdmitted::UnknownHost)?;
+        for server in &host.servers {
+            let seen = view.load_balancers.get(&server.lb);
+            if seen.is_none_or(|seen| self.now.since(seen.observed_at) > FRESH) {
+                return Err(NotAdmitted::Stale(server.lb.clone()));
+            }
+        }
+        counts.within_budget(run, fleet, host)?;
+        counts.not_last(host, view)?;
+        Ok(!std::mem::replace(&mut self.taken, true))
+    }
+}
+
+impl<'a> Counts<'a> {
+    fn gather(
+        run: &'a Run,
+        environment: &'a Environment,
+        lanes: &[LaneState<'a>],
+        view: &'a View,
+    ) -> Self {
+        let fleets = environment.hosts().map(|(fleet, host)| (&host.name, fleet)).collect();
+        let mut counts = Self {
+            fleets,
+            out: BTreeMap::new(),
+            members: BTreeMap::new(),
+            serving: BTreeMap::new(),
+        };
+        counts.gather_out(run, environment, lanes, view);
+        let mut members: BTreeMap<_, (usize, Vec<HostName>)> = BTreeMap::new();
+        for (fleet, host) in environment.hosts() {
+            for role in &host.roles {
+                let (hosts, out) = members.entry((&fleet.name, role)).or_default();
+                *hosts += 1;
+                if counts.out.contains_key(&host.name) {
+                    out.push(host.name.clone());
+                }
+            }
+        }
+        let members = members.into_iter();
+        counts.members =
+            members.map(|(k, (hosts, out))| (k, Members { hosts, out: out.into() })).collect();
+        counts.gather_serving(environment, view);
+        counts
+    }
+
+    /// Every host that is out of service, for whatever reason.
+    fn gather_out(
+        &mut self,
+        run: &'a Run,
+        environment: &'a Environment,
+        lanes: &[LaneState<'a>],
+        view: &View,
+    ) {
+        for (_, host) in environment.hosts() {
+            let down = host.servers.iter().filter(|server| !is_up(view, server)).count();
+            if down > 0 {
+                let all = down == host.servers.len();
+                self.out.insert(&host.name, if all { Out::Wholly } else { Out::Partly });
+            }
+        }
+        let unfenced = run.environments.get(&environment.name).and_then(|e| e.unavailable.as_ref());
+        for host in unfenced.into_iter().flat_map(BTreeMap::keys) {
+            self.out.entry(host).or_insert(Out::Partly);
+        }
+        for lane in lanes.iter().filter(|lane| lane.holds_slot()) {
+            if let Subject::Host(host) = &lane.lane.subject {
+                self.out.insert(host, Out::Wholly);
+            }
         }
     }
-    let out = out_of_service(run, environment, view);
-    if !out.contains(&host.name) {
-        within_budget(run, fleet, host, &out)?;
+
+    fn gather_serving(&mut self, environment: &'a Environment, view: &'a View) {
+        for (lb, seen) in &view.load_balancers {
+            for ((backend, _), found) in &seen.servers {
+                let serves = usize::from(found.up && found.weight > 0);
+                *self.serving.entry((lb, backend)).or_default() += serves;
+            }
+        }
+        // What the reading does not show yet, or what is about to go.
+        let out = environment.hosts().filter(|(_, host)| self.out.contains_key(&host.name));
+        for server in out.flat_map(|(_, host)| &host.servers).filter(|s| serves(view, s)) {
+            if let Some(count) = self.serving.get_mut(&(&server.lb, &server.backend)) {
+                *count = count.saturating_sub(1);
+            }
+        }
     }
-    not_last(host, environment, view, &out)
+
+    fn within_budget(&self, run: &Run, fleet: &Fleet, host: &Host) -> Result<(), NotAdmitted> {
+        let own = self.out.get(&host.name);
+        if own == Some(&Out::Wholly) {
+            return Ok(());
+        }
+        for role in run.plan.topology.roles_of(host) {
+            let Some(members) = self.members.get(&(&fleet.name, &role.name)) else { continue };
+            let limit = role.max_unavailable.of(members.hosts);
+            let others = members.out.len() - usize::from(own.is_some());
+            if others + 1 > limit {
+                let (role, out) = (role.name.clone(), Arc::clone(&members.out));
+                return Err(NotAdmitted::Budget { role, out, limit });
+            }
+        }
+        Ok(())
+    }
+
+    fn not_last(&self, host: &Host, view: &View) -> Result<(), NotAdmitted> {
+        let mine = |server: &LbServer| {
+            let own = host.servers.iter().filter(|s| {
+                (&s.lb, &s.backend) == (&server.lb, &server.backend) && serves(view, s)
+            });
+            if self.out.contains_key(&host.name) { 0 } else { own.count() }
+        };
+        for server in host.servers.iter().filter(|s| !s.may_be_empty && is_up(view, s)) {
+            let all = self.serving.get(&(&server.lb, &server.backend)).copied().unwrap_or_default();
+            if all <= mine(server) {
+                return Err(NotAdmitted::LastUp(server.clone()));
+            }
+        }
+        Ok(())
+    }
 }
 
-fn place<'a>(
-    run: &'a Run,
-    environment: &EnvironmentName,
-    lane: &Lane,
-) -> Result<(&'a Environment, &'a Fleet, &'a Host), NotAdmitted> {
-    let Subject::Host(name) = &lane.subject else { return Err(NotAdmitted::UnknownHost) };
-    let environment =
-        run.plan.topology.environments.get(environment).ok_or(NotAdmitted::UnknownHost)?;
-    let found = environment.hosts().find(|(_, host)| &host.name == name);
-    found.map(|(fleet, host)| (environment, fleet, host)).ok_or(NotAdmitted::UnknownHost)
-}
-
-/// Returns every host that is out of service, for whatever reason.
-fn out_of_service(run: &Run, environment: &Environment, view: &View) -> BTreeSet<HostName> {
-    let ours = run.slots().filter_map(|lane| match &lane.subject {
-        Subject::Host(host) => Some(host.clone()),
-        Subject::Fleet(_) | Subject::Environment => None,
-    });
-    let unfenced = run.environments.get(&environment.name).and_then(|e| e.unavailable.as_ref());
-    let unfenced = unfenced.into_iter().flat_map(BTreeMap::keys).cloned();
-    let down = environment
-        .hosts()
-        .filter(|(_, host)| host.servers.iter().any(|server| !is_up(view, server)))
-        .map(|(_, host)| host.name.clone());
-    ours.chain(unfenced).chain(down).collect()
+pub(crate) fn seen<'a>(view: &'a View, server: &LbServer) -> Option<&'a ServerObservation> {
+    let key = (server.backend.clone(), server.server.clone());
+    view.load_balancers.get(&server.lb)?.servers.get(&key)
 }
 
 fn is_up(view: &View, server: &LbServer) -> bool {
-    view.load_balancers
-        .get(&server.lb)
-        .and_then(|lb| lb.servers.get(&(server.backend.clone(), server.server.clone())))
-        .is_some_and(|seen| seen.up)
+    seen(view, server).is_some_and(|seen| seen.up)
 }
 
-fn within_budget(
-    run: &Run,
-    fleet: &Fleet,
-    host: &Host,
-    out: &BTreeSet<HostName>,
-) -> Result<(), NotAdmitted> {
-    for role in run.plan.topology.roles_of(host) {
-        let members = fleet.hosts.values().filter(|other| other.roles.contains(&role.name));
-        let (mut count, mut missing) = (0, Vec::new());
-        for member in members {
-            count += 1;
-            if out.contains(&member.name) {
-                missing.push(member.name.clone());
-            }
-        }
-        let limit = role.max_unavailable.of(count);
-        if missing.len() + 1 > limit {
-            return Err(NotAdmitted::Budget { role: role.name.clone(), out: missing, limit });
-        }
-    }
-    Ok(())
-}
-
-fn not_last(
-    host: &Host,
-    environment: &Environment,
-    view: &View,
-    out: &BTreeSet<HostName>,
-) -> Result<(), NotAdmitted> {
-    let own: BTreeSet<_> = environment
-        .hosts()
-        .filter(|(_, other)| out.contains(&other.name) || other.name == host.name)
-        .flat_map(|(_, other)| &other.servers)
-        .map(|server| (&server.lb, &server.backend, &server.server))
-        .collect();
-    for server in host.servers.iter().filter(|s| !s.may_be_empty && is_up(view, s)) {
-        let others = view.load_balancers.get(&server.lb).is_some_and(|lb| {
-            lb.servers.iter().any(|((backend, name), seen)| {
-                *backend == server.backend
-                    && seen.up
-                    && seen.weight > 0
-                    && !own.contains(&(&server.lb, backend, name))
-            })
-        });
-        if !others {
-            return Err(NotAdmitted::LastUp(server.clone()));
-        }
-    }
-    Ok(())
+fn serves(view: &View, server: &LbServer) -> bool {
+    seen(view, server).is_some_and(|seen| seen.up && seen.weight > 0)
 }
 
 impl fmt::Display for NotAdmitted {

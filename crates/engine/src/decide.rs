@@ -1,10 +1,10 @@
 //! Decisions: what an input makes happen, as events. The only source of events but the first.
 
 use crate::event::{Event, Outcome};
-use crate::run::{Run, Status, StepState};
+use crate::run::{Run, Status};
 use serin_model::{
-    Action, EnvironmentName, FleetName, HostName, Lane, Reason, StepId, StepKind, Subject,
-    Timestamp, Verdict,
+    Action, EnvironmentName, FleetName, HostName, Reason, StepId, StepKind, Subject, Timestamp,
+    Verdict,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -171,29 +171,17 @@ pub fn decide(run: &Run, input: Input, now: Timestamp) -> Result<Vec<Event>, Ref
     }
 }
 
+/// A step begins when it is due, and only then: whoever asks may have been told so before something else happened.
 fn begin(run: &Run, step: StepId) -> Result<Vec<Event>, Refusal> {
-    let Some((_, lane, _)) = run.find(&step) else { return Err(Refusal::NotDue(step)) };
-    let allowed = match run.state(&step) {
-        StepState::Pending => {
-            run.next(lane).is_some_and(|next| next.id == step) || puts_back(run, lane, &step)
-        }
-        StepState::Lost(_) => true,
-        StepState::Started { term } => *term != run.term,
-        StepState::Done(_) | StepState::Failed(_) | StepState::Unknown(_) => false,
-    };
-    if !allowed {
+    let Some((stage, lane, _)) = run.find(&step) else { return Err(Refusal::NotDue(step)) };
+    let entered = run.environments.get(&stage.environment);
+    let fenced = entered.is_some_and(|e| e.term == run.term && e.unavailable.is_some());
+    let next = run.lane(lane).and_then(|lane| lane.due(&run.status));
+    if !fenced || !run.is_current(&step) || next.is_none_or(|(next, _)| next.id != step) {
         return Err(Refusal::NotDue(step));
     }
     let attempt = run.attempts(&step) + 1;
     Ok(vec![Event::AttemptStarted { step, attempt, term: run.term }])
-}
-
-/// Tells whether the step puts a host back that was taken out of service and not changed.
-pub(crate) fn puts_back(run: &Run, lane: &Lane, step: &StepId) -> bool {
-    matches!(run.status, Status::Halting(_))
-        && run.holds_slot(lane)
-        && !run.is_changed(lane)
-        && lane.steps.iter().any(|s| s.id == *step && s.action == Action::Ready)
 }
 
 fn ended(
@@ -203,7 +191,9 @@ fn ended(
     outcome: Outcome,
     now: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
-    if !run.in_flight(&step) || run.attempts(&step) != attempt {
+    // Guards and bakes are answered by readings of alerts, and by nothing else.
+    let watch = run.find(&step).is_some_and(|(_, _, found)| is_watch(&found.action));
+    if watch || !run.in_flight(&step) || run.attempts(&step) != attempt {
         return Err(Refusal::NotInFlight { step, attempt });
     }
     let outcome = give_up(run, &step, outcome);
@@ -330,12 +320,13 @@ fn watching<'a>(
     environment: &EnvironmentName,
 ) -> impl Iterator<Item = (&'a StepId, &'a Action)> {
     let current = run.current().filter(|(stage, _, _)| stage.environment == *environment);
-    let lanes = current.map_or(&[][..], |(_, _, lanes)| lanes);
-    lanes
-        .iter()
-        .filter_map(|lane| run.next(lane))
-        .filter(|step| run.in_flight(&step.id))
-        .map(|step| (&step.id, &step.action))
+    let lanes = if current.is_some() { run.lanes() } else { Vec::new() };
+    lanes.into_iter().filter_map(|lane| lane.in_flight()).map(|step| (&step.id, &step.action))
+}
+
+/// Tells whether an action only waits for readings of alerts: it leaves nothing behind, whoever began it.
+pub(crate) fn is_watch(action: &Action) -> bool {
+    matches!(action, Action::Guard | Action::Bake { .. })
 }
 
 /// How far a reading brings a bake: the sum of the gaps between good readings, none longer than two polls.
@@ -370,25 +361,10 @@ fn rest(run: &Run) -> Vec<Event> {
     }
 }
 
-/// Tells whether a halting run can do nothing more for the hosts that are in the middle.
+/// Tells whether a halting run can do nothing more: nothing is in flight, and no lane has anything due.
 fn is_safe(run: &Run) -> bool {
-    let lanes = run.current().map_or(&[][..], |(_, _, lanes)| lanes);
-    lanes.iter().all(|lane| {
-        // Guards and bakes leave nothing behind, whoever started them.
-        let settled = lane.steps.iter().all(|step| {
-            matches!(step.action, Action::Guard | Action::Bake { .. })
-                || !matches!(run.state(&step.id), StepState::Started { .. } | StepState::Lost(_))
-        });
-        settled && (!run.holds_slot(lane) || is_stuck(run, lane))
+    run.lanes().iter().all(|lane| {
+        lane.in_flight().is_none_or(|step| is_watch(&step.action))
+            && lane.due(&run.status).is_none()
     })
-}
-
-fn is_stuck(run: &Run, lane: &Lane) -> bool {
-    let failed =
-        |step: &StepId| matches!(run.state(step), StepState::Failed(_) | StepState::Unknown(_));
-    if run.is_changed(lane) {
-        run.next(lane).is_some_and(|step| failed(&step.id))
-    } else {
-        lane.steps.iter().any(|step| step.action == Action::Ready && failed(&step.id))
-    }
 }

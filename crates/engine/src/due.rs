@@ -3,12 +3,13 @@
 //! Asked after every event. The caller does not remember what it was told before: it starts each effect that is not
 //! in flight, and asks again.
 
-use crate::admission::{self, NotAdmitted, View};
-use crate::decide::{DEFAULT_POLL, puts_back};
+use crate::admission::{Admission, NotAdmitted, View, seen};
+use crate::decide::{DEFAULT_POLL, is_watch};
 use crate::run::{Run, Status, StepState};
+use crate::steps::LaneState;
 use serin_model::{
-    Action, AdminState, EnvironmentName, FleetName, HostName, Lane, Stage, Step, StepId, Subject,
-    Timestamp, Verdict,
+    Action, AdminState, EnvironmentName, FleetName, HostName, LbServer, Stage, Step, StepId,
+    Subject, Timestamp, Verdict,
 };
 use std::time::Duration;
 
@@ -97,7 +98,7 @@ pub fn due(run: &Run, view: &View, now: Timestamp) -> Due {
     if let Status::Halted(_) = run.status {
         return due;
     }
-    let Some((stage, number, lanes)) = run.current() else { return due };
+    let Some((stage, number, _)) = run.current() else { return due };
     if let Some(done) = run.environments.keys().find(|name| **name != stage.environment) {
         due.effects.push(Effect::Leave(done.clone()));
         return due;
@@ -114,10 +115,11 @@ pub fn due(run: &Run, view: &View, now: Timestamp) -> Due {
             return due;
         }
     }
+    let lanes = run.lanes();
     watches(run, stage, number, &mut due);
-    redrains(run, stage, view, &mut due);
+    due.effects.extend(lanes.iter().filter_map(|lane| redrain(run, stage, lane, view)));
     due.effects.extend(reweigh(run, stage, view));
-    due.works(run, (stage, lanes), view, now);
+    due.works(run, (stage, &lanes), view, now);
     due
 }
 
@@ -138,38 +140,34 @@ fn watches(run: &Run, stage: &Stage, phase: usize, due: &mut Due) {
     }
 }
 
-/// Finds drained hosts that a load balancer shows as ready: it was reloaded and has forgotten.
-fn redrains(run: &Run, stage: &Stage, view: &View, due: &mut Due) {
-    for lane in run.slots() {
-        let Subject::Host(host) = &lane.subject else { continue };
-        let is_drained = |step: &&Step| step.action == Action::Drain && run.is_done(&step.id);
-        let readying = |step: &&Step| {
-            step.action == Action::Ready && !matches!(run.state(&step.id), StepState::Pending)
-        };
-        if !lane.steps.iter().any(|s| is_drained(&s)) || lane.steps.iter().any(|s| readying(&s)) {
-            continue;
-        }
-        let Some(known) = run.plan.topology.host(&stage.environment, host) else { continue };
-        let back: Vec<String> = known
-            .servers
-            .iter()
-            .filter(|server| {
-                let key = (server.backend.clone(), server.server.clone());
-                view.load_balancers
-                    .get(&server.lb)
-                    .and_then(|lb| lb.servers.get(&key))
-                    .is_some_and(|seen| seen.admin == AdminState::Ready)
-            })
-            .map(ToString::to_string)
-            .collect();
-        if !back.is_empty() {
-            due.effects.push(Effect::Redrain {
-                environment: stage.environment.clone(),
-                host: host.clone(),
-                servers: back,
-            });
-        }
+/// Finds a drained host that a load balancer shows as ready: it was reloaded and has forgotten.
+fn redrain(run: &Run, stage: &Stage, lane: &LaneState<'_>, view: &View) -> Option<Effect> {
+    let Subject::Host(host) = &lane.lane.subject else { return None };
+    let drained = lane
+        .steps()
+        .any(|(s, record)| s.action == Action::Drain && matches!(record.state, StepState::Done(_)));
+    if !drained || !lane.holds_slot() {
+        return None;
     }
+    // From when the host is to go back, ready is what it should be; telling it otherwise would race with that.
+    let step = lane.in_flight().or_else(|| lane.due(&run.status).map(|(step, _)| step));
+    if step.is_some_and(|step| step.action == Action::Ready) {
+        return None;
+    }
+    let back: Vec<String> = run
+        .plan
+        .topology
+        .host(&stage.environment, host)?
+        .servers
+        .iter()
+        .filter(|server| seen(view, server).is_some_and(|seen| seen.admin == AdminState::Ready))
+        .map(ToString::to_string)
+        .collect();
+    (!back.is_empty()).then(|| Effect::Redrain {
+        environment: stage.environment.clone(),
+        host: host.clone(),
+        servers: back,
+    })
 }
 
 /// Finds a fleet that must not get shared traffic now and does: HAProxy was reloaded and has forgotten.
@@ -184,15 +182,16 @@ fn reweigh(run: &Run, stage: &Stage, view: &View) -> Option<Effect> {
     });
     let began = |step: &Step| *run.state(&step.id) != StepState::Pending;
     let (last, fleet, percent) = shares.rev().find(|(step, _, _)| began(step))?;
-    if percent != 0 || !run.is_done(&last.id) {
+    // While a share is being set, that act is who tells.
+    let setting = run
+        .lanes()
+        .iter()
+        .any(|lane| lane.next().is_some_and(|step| matches!(step.action, Action::SetShare { .. })));
+    if percent != 0 || !run.is_done(&last.id) || setting {
         return None;
     }
     let environment = run.plan.topology.environments.get(&stage.environment)?;
-    let weighted = |server: &&serin_model::LbServer| {
-        let key = (server.backend.clone(), server.server.clone());
-        let lb = view.load_balancers.get(&server.lb);
-        lb.and_then(|lb| lb.servers.get(&key)).is_some_and(|seen| seen.weight > 0)
-    };
+    let weighted = |server: &&LbServer| seen(view, server).is_some_and(|seen| seen.weight > 0);
     let servers: Vec<String> = environment
         .shared_servers(fleet)
         .into_iter()
@@ -207,33 +206,36 @@ fn reweigh(run: &Run, stage: &Stage, view: &View) -> Option<Effect> {
 }
 
 impl Due {
-    fn works(&mut self, run: &Run, (stage, lanes): (&Stage, &[Lane]), view: &View, now: Timestamp) {
+    fn works(
+        &mut self,
+        run: &Run,
+        (stage, lanes): (&Stage, &[LaneState<'_>]),
+        view: &View,
+        now: Timestamp,
+    ) {
         let alerts_pass = matches!(run.alerts.get(&stage.environment), Some((Verdict::Pass, _)));
-        let mut busy = lanes.iter().filter(|l| !run.holds_slot(l) && is_busy(run, l)).count();
-        let mut taken = false;
+        let mut busy = lanes.iter().filter(|l| l.in_flight().is_some() && !l.holds_slot()).count();
+        let mut admission = Admission::new(run, stage, lanes, view, now);
         for lane in lanes {
-            if is_busy(run, lane) {
-                continue;
-            }
-            let Some((step, mode)) = next(run, lane) else { continue };
+            let Some((step, mode)) = lane.due(&run.status) else { continue };
             if let Some(at) = not_before(run, step)
                 && at > now
             {
                 self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
                 continue;
             }
-            let slot = run.holds_slot(lane);
-            let watch = matches!(step.action, Action::Guard | Action::Bake { .. });
-            if mode == Mode::First && !slot && !watch && !alerts_pass {
+            let slot = lane.holds_slot();
+            let takes_out = step.action == Action::Drain && mode == Mode::First;
+            let is_new = mode == Mode::First && (!slot || takes_out) && !is_watch(&step.action);
+            if is_new && !alerts_pass {
                 continue;
             }
-            if step.action == Action::Drain && mode == Mode::First {
-                // One at a time: the next is admitted when this one shows in the run's state.
-                match admission::admit(run, stage, lane, view, now) {
-                    Ok(()) if !taken => taken = true,
-                    Ok(()) => continue,
+            if takes_out {
+                match admission.admit(lane.lane) {
+                    Ok(true) => {}
+                    Ok(false) => continue,
                     Err(why) => {
-                        if let Subject::Host(host) = &lane.subject {
+                        if let Subject::Host(host) = &lane.lane.subject {
                             self.waiting.push((host.clone(), why));
                         }
                         continue;
@@ -248,43 +250,6 @@ impl Due {
             self.effects.push(Effect::Act { step: step.id.clone(), mode });
         }
     }
-}
-
-fn is_busy(run: &Run, lane: &Lane) -> bool {
-    lane.steps.iter().any(|step| run.in_flight(&step.id))
-}
-
-/// Returns the step of a lane that comes next, and how; `None`: nothing, or a person has to decide.
-fn next<'a>(run: &Run, lane: &'a Lane) -> Option<(&'a Step, Mode)> {
-    let halting = matches!(run.status, Status::Halting(_));
-    let put_back = || {
-        lane.steps
-            .iter()
-            .find(|step| puts_back(run, lane, &step.id))
-            .filter(|step| *run.state(&step.id) == StepState::Pending)
-            .map(|step| (step, Mode::First))
-    };
-    let doubt = lane
-        .steps
-        .iter()
-        .find(|step| matches!(run.state(&step.id), StepState::Lost(_) | StepState::Started { .. }));
-    if let Some(step) = doubt {
-        let watch = matches!(step.action, Action::Guard | Action::Bake { .. });
-        return match (halting, &step.action) {
-            (true, _) if watch => None,
-            // Whether or not it was drained: what comes next is putting it back.
-            (true, Action::Drain) => put_back().or(Some((step, Mode::InDoubt))),
-            (_, _) => Some((step, Mode::InDoubt)),
-        };
-    }
-    if halting && !run.holds_slot(lane) {
-        return None;
-    }
-    if halting && !run.is_changed(lane) {
-        return put_back();
-    }
-    let step = run.next(lane)?;
-    (*run.state(&step.id) == StepState::Pending).then_some((step, Mode::First))
 }
 
 /// Returns when a step whose last attempt was lost may be tried again: later each time, at most every half minute.

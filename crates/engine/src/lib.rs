@@ -12,6 +12,7 @@
 
 pub mod event;
 pub mod run;
+mod steps;
 pub mod decide;
 pub mod due;
 pub mod admission;

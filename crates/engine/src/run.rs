@@ -5,12 +5,15 @@
 //! gaps; a run that is over takes no event.
 
 use crate::event::{Event, Outcome};
+use crate::steps::{LaneState, StepRecord, Steps};
 use serin_model::{
     Action, EnvironmentName, HostName, Lane, Plan, Reason, Stage, Step, StepId, Subject, Timestamp,
     Verdict,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub use crate::steps::StepState;
 
 /// A run: one execution of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +32,9 @@ pub struct Run {
     pub environments: BTreeMap<EnvironmentName, Entered>,
     /// What alerts say, and since when, by environment; one that is missing has not been read by this process.
     pub alerts: BTreeMap<EnvironmentName, (Verdict, Timestamp)>,
-    /// What became of its steps; one that is missing is pending and was never started.
-    steps: BTreeMap<StepId, StepRecord>,
-    /// Where each step is in the plan, so that finding one does not search 300 hosts.
-    index: BTreeMap<StepId, Place>,
+    steps: Steps,
+    /// The stage and phase that are worked on, by their places in the plan; beyond the last stage when all is done.
+    cursor: (usize, usize),
 }
 
 /// Whether a run goes on.
@@ -66,48 +68,6 @@ pub struct Entered {
     pub unavailable: Option<BTreeMap<HostName, String>>,
 }
 
-/// What became of a step.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct StepRecord {
-    state: StepState,
-    attempts: u32,
-    /// Attempts in a row that were lost.
-    lost: u32,
-    /// When the last of them was.
-    lost_at: Option<Timestamp>,
-    watched: Duration,
-    sample: Option<Timestamp>,
-}
-
-/// What became of a step.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum StepState {
-    /// It is yet to be started.
-    #[default]
-    Pending,
-    /// An attempt was started. Under the current term it is in flight, under an older one it is in doubt.
-    Started {
-        /// The term.
-        term: u64,
-    },
-    /// The last attempt was lost: it is in doubt.
-    Lost(Reason),
-    /// It is done. The text says what was seen.
-    Done(String),
-    /// It failed.
-    Failed(Reason),
-    /// It cannot be told whether it happened.
-    Unknown(Reason),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    stage: usize,
-    phase: usize,
-    lane: usize,
-    step: usize,
-}
-
 /// An event that cannot follow the events before it: the journal or the engine is wrong, and the run must stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("event cannot be: {0}")]
@@ -133,20 +93,11 @@ impl Run {
         let Event::Started { plan, by } = first else {
             return illegal(format!("a run cannot begin with {first:?}"));
         };
-        let mut index = BTreeMap::new();
-        for (stage, s) in plan.stages.iter().enumerate() {
-            for (phase, p) in s.phases.iter().enumerate() {
-                for (lane, l) in p.lanes.iter().enumerate() {
-                    for (step, item) in l.steps.iter().enumerate() {
-                        let place = Place { stage, phase, lane, step };
-                        if index.insert(item.id.clone(), place).is_some() {
-                            return illegal(format!("the plan has step {} twice", item.id));
-                        }
-                    }
-                }
-            }
-        }
-        Ok(Self {
+        let steps = match Steps::new(plan) {
+            Ok(steps) => steps,
+            Err(twice) => return illegal(format!("the plan has step {twice} twice")),
+        };
+        let mut run = Self {
             plan: Plan::clone(plan),
             by: by.clone(),
             status: Status::Running,
@@ -154,9 +105,11 @@ impl Run {
             holder: String::new(),
             environments: BTreeMap::new(),
             alerts: BTreeMap::new(),
-            steps: BTreeMap::new(),
-            index,
-        })
+            steps,
+            cursor: (0, 0),
+        };
+        run.advance();
+        Ok(run)
     }
 
     /// Makes a run of its events, in order.
@@ -217,28 +170,11 @@ impl Run {
                 record.watched = *watched;
                 record.sample = *sample;
             }
-            Event::HaltRequested { reason } => match &self.status {
-                Status::Running => self.status = Status::Halting(reason.clone()),
-                // A halt is never downgraded: the first reason stays.
-                Status::Halting(_)
-                | Status::Halted(_)
-                | Status::Finished
-                | Status::Cancelled { .. } => {}
-            },
-            Event::Halted => match &self.status {
-                Status::Halting(reason) => self.status = Status::Halted(reason.clone()),
-                Status::Running
-                | Status::Halted(_)
-                | Status::Finished
-                | Status::Cancelled { .. } => {
-                    return illegal(format!("halted while {:?}", self.status));
-                }
-            },
-            Event::Resumed { .. } => self.resumed()?,
-            Event::Cancelled { by, why } => {
-                self.status = Status::Cancelled { by: by.clone(), why: why.clone() };
-            }
-            Event::Finished => self.status = Status::Finished,
+            Event::HaltRequested { .. }
+            | Event::Halted
+            | Event::Resumed { .. }
+            | Event::Cancelled { .. }
+            | Event::Finished => self.turned(event)?,
         }
         Ok(())
     }
@@ -248,7 +184,7 @@ impl Run {
         matches!(self.status, Status::Finished | Status::Cancelled { .. })
     }
 
-    /// Returns what became of a step.
+    /// Returns what became of a step; one that the plan does not have is pending for ever.
     pub fn state(&self, step: &StepId) -> &StepState {
         const PENDING: &StepState = &StepState::Pending;
         self.steps.get(step).map_or(PENDING, |record| &record.state)
@@ -264,7 +200,7 @@ impl Run {
         self.steps.get(step).map_or(0, |record| record.lost)
     }
 
-    /// Returns when the last attempt of a step was lost, if it was.
+    /// Returns when the last attempt of a step was lost, if it was lost to the process that acts for the run now.
     pub fn lost_at(&self, step: &StepId) -> Option<Timestamp> {
         self.steps.get(step).and_then(|record| record.lost_at)
     }
@@ -288,7 +224,7 @@ impl Run {
 
     /// Returns a step of the plan with its stage and lane.
     pub fn find(&self, step: &StepId) -> Option<(&Stage, &Lane, &Step)> {
-        let place = self.index.get(step)?;
+        let place = self.steps.index.get(step)?;
         let stage = self.plan.stages.get(place.stage)?;
         let lane = stage.phases.get(place.phase)?.lanes.get(place.lane)?;
         Some((stage, lane, lane.steps.get(place.step)?))
@@ -296,12 +232,9 @@ impl Run {
 
     /// Returns the stage that is being worked on, the number of its phase, and that phase's lanes; `None`: all is done.
     pub fn current(&self) -> Option<(&Stage, usize, &[Lane])> {
-        self.plan.stages.iter().find_map(|stage| {
-            stage.phases.iter().enumerate().find_map(|(number, phase)| {
-                let open = phase.lanes.iter().any(|lane| self.next(lane).is_some());
-                open.then_some((stage, number, phase.lanes.as_slice()))
-            })
-        })
+        let (stage, phase) = self.cursor;
+        let stage = self.plan.stages.get(stage)?;
+        Some((stage, phase, stage.phases.get(phase)?.lanes.as_slice()))
     }
 
     /// Returns the first step of a lane that is not done.
@@ -311,24 +244,33 @@ impl Run {
 
     /// Tells whether the lane has its host out of service, or may have.
     pub fn holds_slot(&self, lane: &Lane) -> bool {
-        let step = |wanted: &Action| lane.steps.iter().find(|s| s.action.name() == wanted.name());
-        let taken = step(&Action::Drain)
-            .is_some_and(|drain| !matches!(self.state(&drain.id), StepState::Pending));
-        taken && step(&Action::Ready).is_some_and(|ready| !self.is_done(&ready.id))
+        self.lane(lane).is_some_and(|lane| lane.holds_slot())
     }
 
     /// Tells whether the lane may have changed its host since it was taken out of service.
     pub fn is_changed(&self, lane: &Lane) -> bool {
-        let after_drain = lane.steps.iter().skip_while(|s| s.action != Action::Drain).skip(1);
-        after_drain
-            .filter(|step| step.action != Action::Ready)
-            .any(|step| self.attempts(&step.id) > 0)
+        self.lane(lane).is_some_and(|lane| lane.is_changed())
     }
 
     /// Returns the lanes of the current phase that have their host out of service.
     pub fn slots(&self) -> impl Iterator<Item = &Lane> {
+        self.lanes().into_iter().filter(LaneState::holds_slot).map(|lane| lane.lane)
+    }
+
+    /// Returns the lanes of the current phase with what became of their steps.
+    pub(crate) fn lanes(&self) -> Vec<LaneState<'_>> {
         let lanes = self.current().map_or(&[][..], |(_, _, lanes)| lanes);
-        lanes.iter().filter(|lane| self.holds_slot(lane))
+        self.steps.lanes(lanes, self.term)
+    }
+
+    /// Returns a lane of the plan with what became of its steps.
+    pub(crate) fn lane<'a>(&'a self, lane: &'a Lane) -> Option<LaneState<'a>> {
+        self.steps.lanes(std::slice::from_ref(lane), self.term).pop()
+    }
+
+    /// Tells whether a step is in the phase that is worked on.
+    pub(crate) fn is_current(&self, step: &StepId) -> bool {
+        self.steps.index.get(step).is_some_and(|place| (place.stage, place.phase) == self.cursor)
     }
 
     /// Returns every host that this run has out of service, and what keeps it there.
@@ -353,10 +295,21 @@ impl Run {
     }
 
     fn record_mut(&mut self, step: &StepId) -> Result<&mut StepRecord, IllegalEvent> {
-        if !self.index.contains_key(step) {
-            return illegal(format!("the plan has no step {step}"));
+        let unknown = || IllegalEvent(format!("the plan has no step {step}"));
+        self.steps.get_mut(step).ok_or_else(unknown)
+    }
+
+    /// Moves on to the first phase that has something left to do. What is done stays done, so it never goes back.
+    fn advance(&mut self) {
+        while let Some(stage) = self.plan.stages.get(self.cursor.0) {
+            if self.cursor.1 >= stage.phases.len() {
+                self.cursor = (self.cursor.0 + 1, 0);
+            } else if self.lanes().iter().any(|lane| lane.next().is_some()) {
+                return;
+            } else {
+                self.cursor.1 += 1;
+            }
         }
-        Ok(self.steps.entry(step.clone()).or_default())
     }
 
     fn adopted(&mut self, term: u64, by: &str) -> Result<(), IllegalEvent> {
@@ -365,11 +318,13 @@ impl Run {
         }
         self.term = term;
         by.clone_into(&mut self.holder);
-        // Nobody watched while nobody acted: a bake begins again, and alerts are read again.
+        // Nobody watched while nobody acted: a bake begins again, and alerts are read again. Times that another
+        // machine's clock gave are nothing to wait for.
         self.alerts.clear();
-        for record in self.steps.values_mut() {
+        for record in &mut self.steps.records {
             record.watched = Duration::ZERO;
             record.sample = None;
+            record.lost_at = None;
         }
         Ok(())
     }
@@ -380,19 +335,35 @@ impl Run {
         attempt: u32,
         term: u64,
     ) -> Result<(), IllegalEvent> {
-        let current = self.term;
+        let Some((_, lane, found)) = self.find(step) else {
+            return illegal(format!("the plan has no step {step}"));
+        };
+        if term != self.term {
+            return illegal(format!("{step} was started under term {term}, not {}", self.term));
+        }
+        if let Status::Halted(_) = self.status {
+            return illegal(format!("{step} was started while halted"));
+        }
+        if attempt != self.attempts(step) + 1 {
+            return illegal(format!("attempt {attempt} of {step} after {}", self.attempts(step)));
+        }
+        if self.in_flight(step) || self.is_done(step) {
+            return illegal(format!("{step} was started again while {:?}", self.state(step)));
+        }
+        let mut before = lane.steps.iter().take_while(|earlier| earlier.id != *step);
+        let in_order = before.all(|earlier| self.is_done(&earlier.id));
+        let puts_back =
+            found.action == Action::Ready && self.holds_slot(lane) && !self.is_changed(lane);
+        if !self.is_current(step) || !(in_order || puts_back) {
+            return illegal(format!("{step} was started before its turn"));
+        }
         let record = self.record_mut(step)?;
-        if term != current {
-            return illegal(format!("{step} was started under term {term}, not {current}"));
-        }
-        if attempt != record.attempts + 1 {
-            return illegal(format!("attempt {attempt} of {step} after {}", record.attempts));
-        }
-        if matches!(record.state, StepState::Done(_)) {
-            return illegal(format!("{step} was started again after it was done"));
-        }
         record.attempts = attempt;
+        record.began = true;
         record.state = StepState::Started { term };
+        // A bake that failed begins again: what was watched before the bad reading does not count.
+        record.watched = Duration::ZERO;
+        record.sample = None;
         Ok(())
     }
 
@@ -403,8 +374,9 @@ impl Run {
         outcome: &Outcome,
         at: Timestamp,
     ) -> Result<(), IllegalEvent> {
+        let current = StepState::Started { term: self.term };
         let record = self.record_mut(step)?;
-        if attempt != record.attempts || !matches!(record.state, StepState::Started { .. }) {
+        if attempt != record.attempts || record.state != current {
             return illegal(format!("attempt {attempt} of {step} ended without being in flight"));
         }
         let lost = matches!(outcome, Outcome::Lost(_));
@@ -417,13 +389,16 @@ impl Run {
             Outcome::Unknown(reason) => StepState::Unknown(reason.clone()),
         };
         self.returned(step);
+        self.advance();
         Ok(())
     }
 
     /// A host that went back into service without having been changed is as if it had never been taken out.
     fn returned(&mut self, step: &StepId) {
         let Some((_, lane, ready)) = self.find(step) else { return };
-        if ready.action != Action::Ready || !self.is_done(step) || self.is_changed(lane) {
+        let complete = self.next(lane).is_none();
+        if ready.action != Action::Ready || !self.is_done(step) || complete || self.is_changed(lane)
+        {
             return;
         }
         let from_drain = lane.steps.iter().skip_while(|s| s.action != Action::Drain);
@@ -431,17 +406,38 @@ impl Run {
         for id in reset {
             if let Some(record) = self.steps.get_mut(&id) {
                 record.state = StepState::Pending;
+                record.began = false;
             }
         }
     }
 
-    fn resumed(&mut self) -> Result<(), IllegalEvent> {
-        let Status::Halted(_) = self.status else {
-            return illegal(format!("resumed while {:?}", self.status));
-        };
+    /// Brings the status up to date: whether the run goes on.
+    fn turned(&mut self, event: &Event) -> Result<(), IllegalEvent> {
+        match (event, &self.status) {
+            (Event::HaltRequested { reason }, Status::Running) => {
+                self.status = Status::Halting(reason.clone());
+            }
+            // A halt is never downgraded: the first reason stays.
+            (Event::HaltRequested { .. }, Status::Halting(_) | Status::Halted(_)) => {}
+            (Event::Halted, Status::Halting(reason)) => {
+                self.status = Status::Halted(reason.clone());
+            }
+            (Event::Resumed { .. }, Status::Halted(_)) => self.resumed(),
+            (Event::Cancelled { by, why }, Status::Halted(_)) => {
+                self.status = Status::Cancelled { by: by.clone(), why: why.clone() };
+            }
+            (Event::Finished, Status::Running) if self.current().is_none() => {
+                self.status = Status::Finished;
+            }
+            (event, status) => return illegal(format!("{event:?} while {status:?}")),
+        }
+        Ok(())
+    }
+
+    fn resumed(&mut self) {
         self.status = Status::Running;
         self.alerts.clear();
-        for record in self.steps.values_mut() {
+        for record in &mut self.steps.records {
             record.lost = 0;
             record.state = match std::mem::take(&mut record.state) {
                 StepState::Failed(_) => StepState::Pending,
@@ -453,7 +449,6 @@ impl Run {
                 | StepState::Done(_)) => same,
             };
         }
-        Ok(())
     }
 }
 

@@ -1,10 +1,10 @@
 //! The procedure of planning, stage by stage.
 
 use crate::report::{Note, PlanError, PlanReport};
-use crate::stages::Stages;
+use crate::stages::{Leaves, Stages};
 use serin_model::{
-    Build, BuildKind, Environment, HostName, LbServer, Observed, PackageState, Phase, Pipeline,
-    Plan, Stage, Topology,
+    Build, BuildKind, Environment, EnvironmentName, HostName, LbServer, Observed, Phase, Pipeline,
+    Plan, Stage, StageSpec, Topology,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,10 +58,11 @@ fn environments(request: Request<'_>) -> Result<Vec<&Environment>, PlanError> {
 
 /// Stages with their work, and, where that is nothing and the build has passed the stage, without the stage.
 fn stages(request: Request<'_>, report: &mut PlanReport) -> Result<Vec<Stage>, PlanError> {
-    let mut planned = Vec::new();
+    let mut planned: Vec<(&StageSpec, Stages<'_>, Vec<Phase>)> = Vec::new();
     for (index, spec) in request.pipeline.stages.iter().enumerate() {
         let stages = Stages::new(request, index)?;
-        let work = stages.work(report)?;
+        let mut work = stages.work(report)?;
+        work.retain(|phase| !phase.lanes.is_empty());
         if work.is_empty() && request.passed.contains(&spec.number) {
             report.notes.push(Note::StagePassed { stage: spec.number });
             continue;
@@ -69,20 +70,28 @@ fn stages(request: Request<'_>, report: &mut PlanReport) -> Result<Vec<Stage>, P
         if work.is_empty() {
             report.notes.push(Note::OnlyGates { stage: spec.number });
         }
-        let phases: Vec<Phase> = [stages.guard()]
-            .into_iter()
-            .chain(work)
-            .chain(stages.gates())
-            .filter(|phase| !phase.lanes.is_empty())
-            .collect();
-        planned.push(Stage {
-            number: spec.number,
-            title: spec.title.clone(),
-            environment: spec.environment.clone(),
-            phases,
-        });
+        planned.push((spec, stages, work));
     }
-    Ok(planned)
+    let environments: Vec<&EnvironmentName> =
+        planned.iter().map(|(_, stages, _)| stages.environment()).collect();
+    let with_gates =
+        |(index, (spec, stages, work)): (usize, (&StageSpec, Stages<'_>, Vec<Phase>))| {
+            // The environment is asked as a whole when the plan has done its last there, whichever stages were left out.
+            let returns =
+                environments.iter().skip(index + 1).any(|name| *name == stages.environment());
+            let leaves = if returns { Leaves::Nothing } else { Leaves::Environment };
+            Stage {
+                number: spec.number,
+                title: spec.title.clone(),
+                environment: spec.environment.clone(),
+                phases: [stages.guard()]
+                    .into_iter()
+                    .chain(work)
+                    .chain(stages.gates(leaves))
+                    .collect(),
+            }
+        };
+    Ok(planned.into_iter().enumerate().map(with_gates).collect())
 }
 
 /// Every host and load balancer was seen, and the load balancers have what the configuration says.
@@ -166,10 +175,6 @@ fn note_environment(request: Request<'_>, environment: &Environment, report: &mu
         for host in fleet.hosts.keys() {
             let Some(seen) = request.observed.hosts.get(host) else { continue };
             *versions.entry(seen.package.to_string()).or_default() += 1;
-            if let PackageState::Broken { .. } = seen.package {
-                let state = seen.package.to_string();
-                report.notes.push(Note::Repair { host: host.clone(), state });
-            }
         }
         if versions.len() > 1 {
             report.notes.push(Note::MixedFleet {

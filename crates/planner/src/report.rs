@@ -85,7 +85,7 @@ pub enum Note {
         /// The backend.
         backend: String,
     },
-    /// Config management stays stopped on a host, because its fleet's record says something else than the build.
+    /// Config management stays stopped on a host, because its fleet's record says something else than it runs.
     ConfigManagementStays {
         /// The host.
         host: HostName,
@@ -182,7 +182,7 @@ impl fmt::Display for Note {
             }
             Self::ConfigManagementStays { host } => write!(
                 f,
-                "config management stays stopped on {host}: its fleet's record keeps the old version"
+                "config management stays stopped on {host}: it will not run what its fleet's record says"
             ),
             Self::NoAlerts { environment } => {
                 write!(f, "{environment} has no alerts configured: nothing watches it")

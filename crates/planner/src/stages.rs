@@ -6,11 +6,18 @@
 use crate::plan::Request;
 use crate::report::{Note, PlanError, PlanReport};
 use serin_model::{
-    Action, AdminState, DebVersion, Environment, Fleet, Host, HostName, HostObservation, Lane,
-    MigrationKind, PackageState, Phase, RoleName, ShareSpec, StageSpec, Step, StepId, Subject,
-    WorkSpec,
+    Action, AdminState, ConfigManagementState, DebVersion, Environment, EnvironmentName, Fleet,
+    FleetName, Host, HostName, HostObservation, Lane, MigrationKind, PackageState, Phase, RoleName,
+    ShareSpec, StageSpec, Step, StepId, Subject, WorkSpec,
 };
 use std::collections::BTreeSet;
+
+/// Whether the plan has more to do in a stage's environment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    Environment,
+    Nothing,
+}
 
 /// A stage that is being planned.
 pub(crate) struct Stages<'a> {
@@ -51,8 +58,13 @@ impl<'a> Stages<'a> {
         }
     }
 
-    /// QA, bake, the sweep of an environment that is not touched again, and the share of traffic afterwards.
-    pub(crate) fn gates(&self) -> Vec<Phase> {
+    /// The environment that the stage is in.
+    pub(crate) fn environment(&self) -> &'a EnvironmentName {
+        &self.environment.name
+    }
+
+    /// QA, bake, and the share of traffic afterwards; before that, the sweep of an environment that is left.
+    pub(crate) fn gates(&self, leaves: Leaves) -> Vec<Phase> {
         let environment = |actions| vec![self.lane(Subject::Environment, actions)];
         let mut phases = Vec::new();
         if !self.spec.qa.is_empty() {
@@ -63,8 +75,7 @@ impl<'a> Stages<'a> {
             phases
                 .push(phase("bake", environment(vec![Action::Bake { duration: self.spec.bake }])));
         }
-        let later = self.request.pipeline.stages.iter().skip(self.index + 1);
-        if later.clone().all(|stage| stage.environment != self.spec.environment) {
+        if leaves == Leaves::Environment {
             let sweep = Action::Sweep { intended: self.intended() };
             phases.push(phase("final sweep", environment(vec![sweep])));
         }
@@ -86,8 +97,11 @@ impl<'a> Stages<'a> {
             .values()
             .filter(|host| host.roles.iter().any(|role| roles.contains(role)))
             .collect();
-        let hosts: Vec<&Host> = members.iter().copied().filter(|h| !self.is_done(h)).collect();
-        if hosts.is_empty() && !self.records_version() {
+        let (done, hosts): (Vec<&Host>, Vec<&Host>) =
+            members.iter().copied().partition(|host| self.is_done(host));
+        let idle = done.into_iter().filter(|host| self.is_idle(self.fleet, host));
+        let to_start: Vec<&Host> = hosts.iter().copied().chain(idle).collect();
+        if to_start.is_empty() && !self.records_version() {
             return Vec::new();
         }
         if hosts.len() < members.len() {
@@ -95,16 +109,16 @@ impl<'a> Stages<'a> {
             report.notes.push(Note::HostsDone { stage: self.spec.number, count });
         }
         self.note_roll(roles, &hosts, report);
-        let mut phases = self.stop_and_record(&hosts);
+        let mut phases = self.stop_and_record(&hosts, report);
         phases.push(phase("checks and fetches", self.each(&hosts, |host| self.prepare(host))));
-        if self.spec.share == ShareSpec::ZeroThenAfterCanary {
+        if self.spec.share == ShareSpec::ZeroThenAfterCanary && !hosts.is_empty() {
             let fleet = self.fleet.name.clone();
             let zero = Action::SetShare { fleet: fleet.clone(), percent: 0 };
             let lane = self.distinct(Subject::Fleet(fleet), vec![(zero, Some("before"))]);
             phases.push(phase("share to zero", vec![lane]));
         }
         phases.push(phase("deploy", self.each(&hosts, |host| self.roll(host))));
-        phases.extend(self.start_config_management(&hosts));
+        phases.extend(self.start_config_management(self.fleet, &to_start));
         phases
     }
 
@@ -125,8 +139,11 @@ impl<'a> Stages<'a> {
             MigrationKind::Regular => regular.is_empty(),
             MigrationKind::PostDeployment => post.is_empty(),
         });
-        if installed && none && !(kind == MigrationKind::Regular && self.records_version()) {
-            return Ok(Vec::new());
+        let regular = kind == MigrationKind::Regular;
+        if installed && none && !(regular && self.records_version()) {
+            let start = regular && self.deploys(fleet) && self.is_idle(fleet, host);
+            let start = start.then(|| self.start_config_management(fleet, &[host]));
+            return Ok(start.flatten().into_iter().collect());
         }
         let migrate = |actions: Vec<Action>| {
             phase("migrations", vec![self.lane(Subject::Host(host.name.clone()), actions)])
@@ -134,7 +151,8 @@ impl<'a> Stages<'a> {
         if kind == MigrationKind::PostDeployment {
             return Ok(vec![migrate(vec![Action::Migrate(kind)])]);
         }
-        let mut phases = self.stop_and_record(&[host]);
+        self.note_host(host, report);
+        let mut phases = self.stop_and_record(&[host], report);
         phases.push(phase("checks and fetches", self.each(&[host], |host| self.prepare(host))));
         let mut actions = vec![Action::Install { from: self.from(host) }];
         actions
@@ -142,24 +160,33 @@ impl<'a> Stages<'a> {
         actions.push(Action::Migrate(kind));
         phases.push(migrate(actions));
         if self.deploys(fleet) {
-            phases.extend(self.start_config_management(&[host]));
+            phases.extend(self.start_config_management(fleet, &[host]));
         } else if self.environment.config_management.is_some() {
             report.notes.push(Note::ConfigManagementStays { host: host.name.clone() });
         }
         Ok(phases)
     }
 
-    /// Config management is stopped on every host that reads a record before that record changes.
-    fn stop_and_record(&self, hosts: &[&Host]) -> Vec<Phase> {
+    /// Config management is stopped on every host that is changed, and on every host that reads a record before that
+    /// record changes.
+    fn stop_and_record(&self, hosts: &[&Host], report: &mut PlanReport) -> Vec<Phase> {
         let Some(agent) = &self.environment.config_management else { return Vec::new() };
         let fleet = &self.fleet;
         let records = self.records_version() && agent.record.is_some();
-        let readers: Vec<&Host> =
-            if records { fleet.hosts.values().collect() } else { hosts.to_vec() };
+        let mut readers: Vec<&Host> = hosts.to_vec();
+        if records {
+            let others =
+                fleet.hosts.values().filter(|h| !hosts.iter().any(|own| own.name == h.name));
+            readers.extend(others);
+            readers.sort_by_key(|host| &host.name);
+            for host in fleet.hosts.values().filter(|host| !self.is_deployed(host)) {
+                report.notes.push(Note::ConfigManagementStays { host: host.name.clone() });
+            }
+        }
         let stop = self.each(&readers, |_| vec![Action::StopConfigManagement]);
         let mut phases = vec![phase("stop config management", stop)];
         if records {
-            let from = self.recorded();
+            let from = self.recorded(fleet);
             let record = Action::RecordVersion { fleet: fleet.name.clone(), from };
             let subject = Subject::Fleet(fleet.name.clone());
             phases.push(phase("record the version", vec![self.lane(subject, vec![record])]));
@@ -167,12 +194,35 @@ impl<'a> Stages<'a> {
         phases
     }
 
-    fn start_config_management(&self, hosts: &[&Host]) -> Option<Phase> {
+    fn start_config_management(&self, fleet: &Fleet, hosts: &[&Host]) -> Option<Phase> {
         let agent = self.environment.config_management.as_ref()?;
         agent.record.as_ref()?;
-        let start = || Action::StartConfigManagement { fleet: self.fleet.name.clone() };
+        let start = || Action::StartConfigManagement { fleet: fleet.name.clone() };
         let lanes = self.each(hosts, |_| vec![start()]);
         Some(phase("start config management", lanes))
+    }
+
+    /// Tells whether config management of a host that is otherwise done has to be started: it was left stopped, or
+    /// is stopped before the fleet's record changes.
+    fn is_idle(&self, fleet: &Fleet, host: &Host) -> bool {
+        let agent = self.environment.config_management.as_ref();
+        let stopped = self
+            .seen(&host.name)
+            .is_some_and(|seen| seen.config_management == ConfigManagementState::Stopped);
+        let changes = self.recorded(fleet).as_ref() != Some(&self.request.build.version);
+        agent.is_some_and(|agent| agent.record.is_some()) && (stopped || changes)
+    }
+
+    /// Tells whether the pipeline brings the build to a host of the stage's fleet.
+    fn is_deployed(&self, host: &Host) -> bool {
+        let here = |stage: &&StageSpec| stage.environment == self.spec.environment;
+        self.request.pipeline.stages.iter().filter(here).any(|stage| match &stage.work {
+            WorkSpec::Roles(roles) => {
+                stage.fleet == self.fleet.name && host.roles.iter().any(|role| roles.contains(role))
+            }
+            WorkSpec::Migrations => self.deploy_host().is_ok_and(|(_, own)| own.name == host.name),
+            WorkSpec::PostDeploymentMigrations => false,
+        })
     }
 
     fn prepare(&self, host: &Host) -> Vec<Action> {
@@ -200,11 +250,11 @@ impl<'a> Stages<'a> {
         !earlier
             && has_record
             && self.deploys(self.fleet)
-            && self.recorded().as_ref() != Some(&self.request.build.version)
+            && self.recorded(self.fleet).as_ref() != Some(&self.request.build.version)
     }
 
-    fn recorded(&self) -> Option<DebVersion> {
-        let key = (self.environment.name.clone(), self.fleet.name.clone());
+    fn recorded(&self, fleet: &Fleet) -> Option<DebVersion> {
+        let key = (self.environment.name.clone(), fleet.name.clone());
         self.request.observed.records.get(&key).cloned().flatten()
     }
 
@@ -231,15 +281,29 @@ impl<'a> Stages<'a> {
     }
 
     /// What must run the build when this environment is left.
-    fn intended(&self) -> Vec<(serin_model::FleetName, RoleName)> {
+    fn intended(&self) -> Vec<(FleetName, RoleName)> {
         let stages = self.request.pipeline.stages.iter().take(self.index + 1);
         let mut intended = BTreeSet::new();
         for stage in stages.filter(|stage| stage.environment == self.spec.environment) {
-            if let WorkSpec::Roles(roles) = &stage.work {
-                intended.extend(roles.iter().map(|role| (stage.fleet.clone(), role.clone())));
+            match &stage.work {
+                WorkSpec::Roles(roles) => {
+                    intended.extend(roles.iter().map(|role| (stage.fleet.clone(), role.clone())));
+                }
+                WorkSpec::Migrations => intended.extend(self.migrated()),
+                WorkSpec::PostDeploymentMigrations => {}
             }
         }
         intended.into_iter().collect()
+    }
+
+    /// The deploy host's role, unless it has services, which migrations leave as they are.
+    fn migrated(&self) -> Option<(FleetName, RoleName)> {
+        let (fleet, host) = self.deploy_host().ok()?;
+        let roles = || self.request.topology.roles_of(host);
+        if roles().any(|role| !role.services.is_empty()) {
+            return None;
+        }
+        roles().find(|role| role.migrations).map(|role| (fleet.name.clone(), role.name.clone()))
     }
 
     /// Package, processes and servers: a host is done only when all of it is right.
@@ -304,8 +368,19 @@ impl<'a> Stages<'a> {
         Step { id: StepId::new(self.spec.number, subject, &action, distinct), action }
     }
 
+    fn note_host(&self, host: &Host, report: &mut PlanReport) {
+        let package = self.seen(&host.name).map(|seen| &seen.package);
+        if let Some(package @ PackageState::Broken { .. }) = package {
+            let state = package.to_string();
+            report.notes.push(Note::Repair { host: host.name.clone(), state });
+        }
+    }
+
     fn note_roll(&self, roles: &[RoleName], hosts: &[&Host], report: &mut PlanReport) {
         let stage = self.spec.number;
+        for host in hosts {
+            self.note_host(host, report);
+        }
         for role in roles {
             let of_role = |host: &&Host| host.roles.contains(role);
             let count = self.fleet.hosts.values().filter(|host| of_role(host)).count();

@@ -1,0 +1,213 @@
+//! What became of each step, and what that means for the lane that it is in.
+//!
+//! Records lie in one row in the order of the plan, so that the lanes of a phase are read without searching: `due`
+//! looks at every lane after every event, and a fleet has hundreds.
+//!
+//! It does not know phases, environments or people; those are [`crate::run::Run`]'s.
+
+use crate::due::Mode;
+use crate::run::Status;
+use serin_model::{Action, Lane, Plan, Reason, Step, StepId, Timestamp};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum StepState {
+    /// It is yet to be started.
+    #[default]
+    Pending,
+    /// An attempt was started. Under the current term it is in flight, under an older one it is in doubt.
+    Started {
+        /// The term.
+        term: u64,
+    },
+    /// The last attempt was lost: it is in doubt.
+    Lost(Reason),
+    /// It is done. The text says what was seen.
+    Done(String),
+    /// It failed.
+    Failed(Reason),
+    /// It cannot be told whether it happened.
+    Unknown(Reason),
+}
+
+/// Everything that is known of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct StepRecord {
+    pub(crate) state: StepState,
+    pub(crate) attempts: u32,
+    /// Whether an attempt began since the host was last put back unchanged: a drain that failed, or that a person
+    /// wants tried again, may have taken the host out all the same.
+    pub(crate) began: bool,
+    /// Attempts in a row that were lost.
+    pub(crate) lost: u32,
+    /// When the last of them was.
+    pub(crate) lost_at: Option<Timestamp>,
+    pub(crate) watched: Duration,
+    pub(crate) sample: Option<Timestamp>,
+}
+
+/// Where a step is in the plan, and its record in the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) stage: usize,
+    pub(crate) phase: usize,
+    pub(crate) lane: usize,
+    pub(crate) step: usize,
+    pub(crate) record: usize,
+}
+
+/// The records of a plan's steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Steps {
+    pub(crate) records: Vec<StepRecord>,
+    pub(crate) index: BTreeMap<StepId, Place>,
+}
+
+/// A lane with what became of its steps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaneState<'a> {
+    pub(crate) lane: &'a Lane,
+    records: &'a [StepRecord],
+    term: u64,
+}
+
+impl Steps {
+    /// Makes the records of a plan; the error is a step that it has twice.
+    pub(crate) fn new(plan: &Plan) -> Result<Self, StepId> {
+        let mut index = BTreeMap::new();
+        let mut record = 0;
+        for (stage, s) in plan.stages.iter().enumerate() {
+            for (phase, p) in s.phases.iter().enumerate() {
+                for (lane, l) in p.lanes.iter().enumerate() {
+                    for (step, item) in l.steps.iter().enumerate() {
+                        let place = Place { stage, phase, lane, step, record };
+                        if index.insert(item.id.clone(), place).is_some() {
+                            return Err(item.id.clone());
+                        }
+                        record += 1;
+                    }
+                }
+            }
+        }
+        Ok(Self { records: vec![StepRecord::default(); record], index })
+    }
+
+    pub(crate) fn get(&self, step: &StepId) -> Option<&StepRecord> {
+        self.index.get(step).and_then(|place| self.records.get(place.record))
+    }
+
+    pub(crate) fn get_mut(&mut self, step: &StepId) -> Option<&mut StepRecord> {
+        self.index.get(step).and_then(|place| self.records.get_mut(place.record))
+    }
+
+    /// Returns lanes that follow each other in the plan, with what became of their steps.
+    pub(crate) fn lanes<'a>(&'a self, lanes: &'a [Lane], term: u64) -> Vec<LaneState<'a>> {
+        let first = lanes.iter().find_map(|lane| lane.steps.first());
+        let start = first.and_then(|step| self.index.get(&step.id)).map(|place| place.record);
+        let mut rest = start.and_then(|start| self.records.get(start..)).unwrap_or_default();
+        let with_records = |lane: &'a Lane| {
+            let (records, after) = rest.split_at(lane.steps.len().min(rest.len()));
+            rest = after;
+            LaneState { lane, records, term }
+        };
+        lanes.iter().map(with_records).collect()
+    }
+}
+
+impl<'a> LaneState<'a> {
+    pub(crate) fn steps(&self) -> impl Iterator<Item = (&'a Step, &'a StepRecord)> + use<'a> {
+        self.lane.steps.iter().zip(self.records)
+    }
+
+    /// Returns the first step that is not done.
+    pub(crate) fn next(&self) -> Option<&'a Step> {
+        self.steps().find(|(_, r)| !matches!(r.state, StepState::Done(_))).map(|(step, _)| step)
+    }
+
+    /// Returns the step that is in flight.
+    pub(crate) fn in_flight(&self) -> Option<&'a Step> {
+        let current = StepState::Started { term: self.term };
+        self.steps().find(|(_, record)| record.state == current).map(|(step, _)| step)
+    }
+
+    /// Tells whether the lane has its host out of service, or may have.
+    pub(crate) fn holds_slot(&self) -> bool {
+        let taken = self.steps().any(|(step, r)| r.began && step.action == Action::Drain);
+        taken && self.ready().is_some_and(|(_, r)| !matches!(r.state, StepState::Done(_)))
+    }
+
+    /// Tells whether the lane may have changed its host since it was taken out of service.
+    pub(crate) fn is_changed(&self) -> bool {
+        let after_drain = self.steps().skip_while(|(s, _)| s.action != Action::Drain).skip(1);
+        after_drain
+            .filter(|(step, _)| step.action != Action::Ready)
+            .any(|(_, record)| record.attempts > 0)
+    }
+
+    /// Returns the step that comes next, and how; `None`: nothing does, or one is in flight, or a person has to
+    /// decide.
+    pub(crate) fn due(&self, status: &Status) -> Option<(&'a Step, Mode)> {
+        let halting = match status {
+            Status::Running => false,
+            Status::Halting(_) => true,
+            Status::Halted(_) | Status::Finished | Status::Cancelled { .. } => return None,
+        };
+        if self.in_flight().is_some() {
+            return None;
+        }
+        if halting && self.holds_slot() && !self.is_changed() {
+            // Whether or not it was drained, and whatever became of that: going back is what comes next.
+            let (step, record) = self.ready()?;
+            return begin_by(&record.state).map(|mode| (step, mode));
+        }
+        let in_doubt =
+            |r: &StepRecord| matches!(r.state, StepState::Lost(_) | StepState::Started { .. });
+        if let Some((step, _)) = self.steps().find(|(_, record)| in_doubt(record)) {
+            return (!halting || may_leave_half(&step.action)).then_some((step, Mode::InDoubt));
+        }
+        if halting && !self.holds_slot() {
+            return None;
+        }
+        let (step, record) = self.steps().find(|(_, r)| !matches!(r.state, StepState::Done(_)))?;
+        begin_by(&record.state).map(|mode| (step, mode))
+    }
+
+    fn ready(&self) -> Option<(&'a Step, &'a StepRecord)> {
+        self.steps().find(|(step, _)| step.action == Action::Ready)
+    }
+}
+
+fn begin_by(state: &StepState) -> Option<Mode> {
+    match state {
+        StepState::Pending => Some(Mode::First),
+        StepState::Started { .. } | StepState::Lost(_) => Some(Mode::InDoubt),
+        // Done needs nothing more; the others are a person's to resume.
+        StepState::Done(_) | StepState::Failed(_) | StepState::Unknown(_) => None,
+    }
+}
+
+/// Tells whether an attempt that nobody knows the end of may have left something half done. A halt looks at those
+/// again; the others it leaves alone, because to look at them is to do them.
+fn may_leave_half(action: &Action) -> bool {
+    match action {
+        Action::Guard
+        | Action::Bake { .. }
+        | Action::CheckHost { .. }
+        | Action::Sweep { .. }
+        | Action::Fetch
+        | Action::CheckConfig
+        | Action::Qa(_) => false,
+        Action::StopConfigManagement
+        | Action::StartConfigManagement { .. }
+        | Action::RecordVersion { .. }
+        | Action::SetShare { .. }
+        | Action::Drain
+        | Action::Install { .. }
+        | Action::Reconfigure
+        | Action::Activate
+        | Action::Ready
+        | Action::Migrate(_) => true,
+    }
+}
