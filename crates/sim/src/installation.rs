@@ -19,6 +19,10 @@ pub const OLD: &str = "16.1.0-ee.0";
 pub const NEW: &str = "16.2.0-ee.0";
 /// The percentage of traffic that the canary gets in the end.
 const SHARE: u8 = 5;
+/// How long each stage bakes.
+pub const BAKE: Duration = secs(30);
+/// How often alerts are read.
+pub const POLL: Duration = secs(5);
 /// Regular migrations that the build brings.
 pub const REGULAR: [&str; 3] = ["20230701", "20230702", "20230703"];
 /// Post-deployment migrations that the build brings.
@@ -65,7 +69,7 @@ pub fn topology() -> Topology {
     }
 }
 
-/// Returns the pipeline `to-canary`, with bakes of a minute.
+/// Returns the pipeline `to-canary`, with short bakes.
 pub fn pipeline() -> Pipeline {
     let roles = |names: &[&str]| WorkSpec::Roles(names.iter().map(|n| name(n)).collect());
     let stage = |number, environment, fleet, work, qa: &[&str]| StageSpec {
@@ -76,7 +80,7 @@ pub fn pipeline() -> Pipeline {
         work,
         share: if fleet == "canary" { ShareSpec::ZeroThenAfterCanary } else { ShareSpec::Keep },
         qa: qa.iter().map(|n| name(n)).collect(),
-        bake: secs(60),
+        bake: BAKE,
     };
     Pipeline {
         name: name("to-canary"),
@@ -241,7 +245,7 @@ fn environment(
             matchers: Vec::new(),
             critical: Vec::new(),
             watchdog: Vec::new(),
-            poll: secs(10),
+            poll: POLL,
             unreadable_for: secs(120),
             attribution: Some(Attribution { label: "instance".to_owned(), matchers: Vec::new() }),
         }),

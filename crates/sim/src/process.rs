@@ -41,6 +41,10 @@ impl Process {
         self.state.send_replace(State::Runs);
     }
 
+    pub(crate) fn is_dead(&self) -> bool {
+        *self.state.borrow() == State::Dead
+    }
+
     /// Returns when it may do something: never, once it is dead.
     pub(crate) async fn may_act(&self) {
         self.reaches(State::Runs).await;

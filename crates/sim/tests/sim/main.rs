@@ -2,10 +2,16 @@
 //!
 //! One program, because linking several takes longer than running them.
 
-mod crash;
 mod healthy;
+mod crash;
+mod fail;
+mod alerts;
+mod people;
+mod machines;
+mod takeover;
 
-use serin_sim::{Ending, Report, Scenario, simulate};
+use serin_sim::{Ending, Fault, Faults, Report, Scenario, simulate};
+use std::time::Duration;
 
 /// Runs a scenario and panics, with the scenario and the trace, if a checker found anything.
 fn proven(scenario: &Scenario) -> Report {
@@ -49,4 +55,33 @@ fn sample(last: usize, every: usize) -> Vec<u64> {
     let mut numbers: Vec<u64> = numbers.map(|n| u64::try_from(n).unwrap()).collect();
     numbers.dedup();
     numbers
+}
+
+/// Returns when a line of a trace with this text was written.
+fn time_of(report: &Report, text: &str) -> Duration {
+    let line = report.trace.iter().find(|line| line.contains(text));
+    let line = line.unwrap_or_else(|| panic!("{text} is not in the trace"));
+    let millis = line.split_whitespace().next().and_then(|word| word.parse().ok());
+    Duration::from_millis(millis.expect("every line begins with its time"))
+}
+
+/// Returns the numbers of the effects that hold a text.
+fn effects_with(report: &Report, text: &str) -> Vec<u64> {
+    let found = report.effects.iter().zip(1..).filter(|(effect, _)| effect.contains(text));
+    found.map(|(_, number)| number).collect()
+}
+
+/// A scenario in which things befall the world at times.
+fn befallen(at: impl IntoIterator<Item = (Duration, Fault)>) -> Scenario {
+    let faults = Faults { at: at.into_iter().collect(), ..Faults::default() };
+    Scenario { faults, ..Scenario::default() }
+}
+
+/// Tells whether a step of this kind began after a time.
+fn began_after(report: &Report, step: &str, after: Duration) -> Vec<String> {
+    let late = report.trace.iter().filter(|line| {
+        let millis: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
+        Duration::from_millis(millis) > after && line.contains("began ") && line.contains(step)
+    });
+    late.cloned().collect()
 }
