@@ -41,12 +41,9 @@ pub enum HttpError {
     /// The address is not an http or https address.
     #[error("it is not an http:// or https:// address")]
     BadAddress,
-    /// There was no complete answer.
+    /// There was no complete answer, or none in time.
     #[error("{0}")]
     Unreachable(String),
-    /// There was no complete answer in time.
-    #[error("no complete answer within {} s", .0.as_secs_f32())]
-    TimedOut(Duration),
     /// It answered, and refused.
     #[error("HTTP status {status}{}{excerpt}", if .excerpt.is_empty() { "" } else { ": " })]
     Status {
@@ -228,5 +225,67 @@ mod tests {
         let error = get(&client, url, 10).await.unwrap_err();
         assert!(matches!(error, HttpError::Unreachable(_)), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
+
+    /// A TLS server with a certificate that nobody has signed.
+    struct TlsServer {
+        folder: tempfile::TempDir,
+        child: std::process::Child,
+        url: Url,
+    }
+
+    impl Drop for TlsServer {
+        fn drop(&mut self) {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+
+    impl TlsServer {
+        fn start() -> Self {
+            use std::process::{Command, Stdio};
+            let folder = tempfile::tempdir().unwrap();
+            let make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout k -out c -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+            let mut openssl = Command::new("openssl");
+            let made = openssl.args(make.split(' ')).current_dir(folder.path()).output().unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            let port =
+                std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let child = Command::new("openssl")
+                .args(["s_server", "-accept", &format!("127.0.0.1:{port}")])
+                .args(["-cert", "c", "-key", "k", "-www"])
+                .current_dir(folder.path())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let url = format!("https://127.0.0.1:{port}/").parse().unwrap();
+            Self { folder, child, url }
+        }
+
+        /// Reads from it as soon as it is up.
+        async fn read(&self, client: &Client) -> Result<Answer, HttpError> {
+            loop {
+                match get(client, self.url.clone(), 1 << 20).await {
+                    Err(HttpError::Unreachable(why)) if why.contains("refused") => {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    answer => return answer,
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn tls_works_and_a_certificate_that_nobody_signed_is_refused() {
+        let server = TlsServer::start();
+        let total = Duration::from_secs(5);
+        let error = server.read(&client(Peer::Service, total).unwrap()).await.unwrap_err();
+        assert!(error.to_string().contains("certificate"), "{error}");
+        let trusted = std::fs::read(server.folder.path().join("c")).unwrap();
+        let trusted = reqwest::Certificate::from_pem(&trusted).unwrap();
+        let trusting = builder(Peer::Service, total).tls_certs_only([trusted]).build().unwrap();
+        let answer = server.read(&trusting).await.unwrap();
+        assert!(String::from_utf8_lossy(&answer.body).contains("TLS"), "{answer:?}");
     }
 }

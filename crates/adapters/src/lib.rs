@@ -7,5 +7,6 @@ pub mod alerts;
 pub mod haproxy;
 pub mod host;
 pub mod http;
+pub mod qa;
 pub mod repository;
 pub mod ssh;

@@ -1,1 +1,175 @@
-//! Placeholder.
+//! `serin.toml` and profiles → model, with diagnostics that name file, line and column; the file's JSON schema.
+//!
+//! Read [`parse`] first. In order: TOML → its shape ([`mod@schema`], all errors at once) → what it means (all errors
+//! at once) → [`Config`]. Only these types come from files, and nothing but them leaves this package. It reads the
+//! configuration and no other file: whether a keyring or a host exists is for `serin doctor`.
+
+mod at;
+mod diagnostic;
+mod hosts;
+mod profiles;
+mod raw;
+mod read;
+mod reference;
+pub mod schema;
+mod shape;
+mod suggest;
+
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use reference::reference;
+
+use serde::Deserialize;
+use serin_model::{BuildKind, DebVersion, Pipeline, PipelineName, Topology};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Larger files are refused unread: a fleet of ten thousand hosts fits in a hundredth of this.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// What a configuration file says. Paths in it are absolute, or relative to the file's folder as it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What there is, and how it is operated on.
+    pub topology: Topology,
+    /// Where builds come from.
+    pub repository: Repository,
+    /// The journal's file.
+    pub journal: PathBuf,
+    /// How hosts are reached.
+    pub ssh: Ssh,
+    /// The recipes, built-in ones included.
+    pub pipelines: BTreeMap<PipelineName, Pipeline>,
+    /// The configuration file itself.
+    pub path: PathBuf,
+}
+
+/// Where builds come from: a signed Debian repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    /// Its address, without a slash at the end.
+    pub url: String,
+    /// The suite.
+    pub suite: String,
+    /// The component.
+    pub component: String,
+    /// The architecture.
+    pub architecture: String,
+    /// The public keys, one of which must have signed the index.
+    pub keyring: PathBuf,
+    /// Kinds of builds and the patterns of their versions; the first that fits decides.
+    pub kinds: Vec<(BuildKind, String)>,
+}
+
+/// How hosts are reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ssh {
+    /// The ssh configuration; `None`: the user's own.
+    pub config: Option<PathBuf>,
+    /// How many logins may be in progress at once.
+    pub max_connecting: usize,
+    /// How long a login may take.
+    pub connect_timeout: Duration,
+    /// Whether the wrapper is run by `sudo -n`.
+    pub sudo: bool,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path} cannot be read")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// What it says is wrong.
+    #[error("{0}")]
+    Wrong(Diagnostics),
+}
+
+/// Reads a configuration file.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > MOST_BYTES {
+        let why = format!("it has {size} bytes, more than {MOST_BYTES}");
+        return Err(unreadable(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why)));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    parse(&text, path).map_err(ConfigError::Wrong)
+}
+
+/// Reads the text of a configuration; `path` is where it came from.
+pub fn parse(text: &str, path: &Path) -> Result<Config, Diagnostics> {
+    let refused = |all| Err(Diagnostics::new(path, text, all));
+    let (table, broken) = toml::de::DeTable::parse_recoverable(text);
+    if !broken.is_empty() {
+        return refused(broken.iter().map(shape::of_toml).collect());
+    }
+    let misshapen = shape::check(&table, schema::schema());
+    if !misshapen.is_empty() {
+        return refused(misshapen);
+    }
+    match raw::RawConfig::deserialize(toml::Deserializer::from(table)) {
+        Err(error) => refused(vec![shape::of_toml(&error)]),
+        Ok(raw) => read::config(&raw, path).or_else(refused),
+    }
+}
+
+impl Repository {
+    /// Returns the kind of a build by the first pattern that fits its version.
+    pub fn kind_of(&self, version: &DebVersion) -> BuildKind {
+        let version = version.to_string();
+        let fitting = self.kinds.iter().find(|(_, pattern)| fits(pattern, &version));
+        fitting.map_or(BuildKind::Unknown, |(kind, _)| *kind)
+    }
+}
+
+/// Tells whether a text fits a pattern, in which `*` stands for any text.
+fn fits(pattern: &str, text: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let Some(rest) = text.strip_prefix(head) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = tail.split('*').collect();
+    let last = parts.pop().unwrap_or_default();
+    let mut rest = rest;
+    for part in parts {
+        // The earliest place is right: it leaves the most to fit what follows.
+        let Some((_, after)) = rest.split_once(part) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_text_and_nothing_else_is_special() {
+        for (pattern, text, expected) in [
+            ("*+rnightly*", "13.1.1+rnightly.159756.b2b5f05e-0", true),
+            ("*-rc*", "13.1.0-rc42.ee.0", true),
+            ("*-rc*", "13.1.0-ee.0", false),
+            ("13.1.0", "13.1.0", true),
+            ("13.1.0", "13.1.01", false),
+            ("13.?.0", "13.1.0", false),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "acb", false),
+            ("a*a", "a", false),
+            ("*", "", true),
+            ("**", "x", true),
+        ] {
+            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

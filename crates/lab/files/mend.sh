@@ -1,3 +1,4 @@
+#!/bin/sh
 # Undoes, on one host, whatever `serin-lab break` may have done to it. Harmless where nothing was done.
 set -u
 kept=/var/lib/serin-lab

@@ -5,7 +5,7 @@
 use crate::alerts;
 use crate::host::{self, shell, wait_for_port};
 use crate::run::{feed, in_parallel, read, run, run_unchecked, say, wait_for};
-use crate::state::{LabFolder, LabRecord};
+use crate::state::{self, LabFolder, LabRecord};
 use crate::topology::{Environment, Host, OPS};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
@@ -86,14 +86,14 @@ pub(crate) enum Lie {
 
 /// Does the damage and waits until it shows.
 pub(crate) fn perform(folder: &LabFolder, damage: &Damage) -> Result<()> {
-    let mut record = folder.load()?;
+    let record = folder.load()?;
     match damage {
         Damage::Cut { host, reset } => {
             let verdict = if *reset { "reject with tcp reset" } else { "drop" };
             on(&record, host, &CUT.replace("VERDICT", verdict))
         }
         Damage::PowerOff { host } => host::power_off(record.live_init(host)?),
-        Damage::PowerOn { host } => power_on(folder, &mut record, host),
+        Damage::PowerOn { host } => power_on(folder, host),
         Damage::DiskFull { host } => on(&record, host, FILL_DISK),
         Damage::HaproxyReload { balancer } => reload(&record, balancer),
         Damage::HaproxyStop { balancer } => on(&record, balancer, "sv stop haproxy"),
@@ -112,7 +112,7 @@ pub(crate) fn perform(folder: &LabFolder, damage: &Damage) -> Result<()> {
         Damage::Alert { environment, clear: true } => alerts::clear(*environment),
         Damage::HostKey { host } => on(&record, host, SWAP_HOST_KEY),
         Damage::NoSudo { host } => on(&record, host, TAKE_SUDO),
-        Damage::Mend { hosts } => mend(folder, &mut record, hosts),
+        Damage::Mend { hosts } => mend(folder, hosts),
     }
 }
 
@@ -155,7 +155,9 @@ fn on(record: &LabRecord, host: &str, line: &str) -> Result<()> {
     Ok(())
 }
 
-fn power_on(folder: &LabFolder, record: &mut LabRecord, name: &str) -> Result<()> {
+fn power_on(folder: &LabFolder, name: &str) -> Result<()> {
+    let _lock = state::lock()?;
+    let mut record = folder.load()?;
     if record.live_init(name).is_ok() {
         return Ok(());
     }
@@ -163,7 +165,7 @@ fn power_on(folder: &LabFolder, record: &mut LabRecord, name: &str) -> Result<()
     let init = host::boot(folder, &record.base, host)?;
     wait_for_port(host, 22, VISIBLE_WITHIN)?;
     record.inits.insert(name.to_owned(), init);
-    folder.save(record)
+    folder.save(&record)
 }
 
 /// The master's count of reloads is what shows that the new worker is there.
@@ -265,7 +267,8 @@ END
     wait_for_port(ops, 9093, VISIBLE_WITHIN)
 }
 
-fn mend(folder: &LabFolder, record: &mut LabRecord, only: &[String]) -> Result<()> {
+fn mend(folder: &LabFolder, only: &[String]) -> Result<()> {
+    let record = folder.load()?;
     let hosts: Vec<Host> = record.topology.hosts.clone();
     let hosts: Vec<Host> =
         hosts.into_iter().filter(|host| only.is_empty() || only.contains(&host.name)).collect();
@@ -275,10 +278,11 @@ fn mend(folder: &LabFolder, record: &mut LabRecord, only: &[String]) -> Result<(
     let names: Vec<String> = hosts.iter().map(|host| host.name.clone()).collect();
     for name in &names {
         if record.live_init(name).is_err() {
-            power_on(folder, record, name)?;
+            power_on(folder, name)?;
             say(format_args!("{name}: power is back"));
         }
     }
+    let record = folder.load()?;
     in_parallel(&hosts, 4, |host| {
         let said = feed(
             &mut host::inside(record.live_init(&host.name)?, ["sh", "-s"]),

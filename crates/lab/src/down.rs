@@ -7,7 +7,8 @@ use crate::host::power_off;
 use crate::network;
 use crate::run::{cmd, run, run_unchecked, say};
 use crate::state::{LabFolder, ProcessIdentity};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Holds the folder of the one lab of this machine.
@@ -23,9 +24,13 @@ const WRITTEN: &[&str] = &[
     "known_hosts",
     "lab.json",
     "repo",
+    "repo-partial",
     "serin.toml",
     "ssh_config",
 ];
+
+/// Marks a folder as a lab's. In a folder without it nothing is ever removed.
+const MARK: &str = ".serin-lab";
 
 /// Ends the lab.
 pub(crate) fn down(folder: &LabFolder) -> Result<()> {
@@ -58,12 +63,42 @@ pub(crate) fn clean(folder: &LabFolder) -> Result<()> {
     }
     for lab in crashed.iter().chain([folder]) {
         unmount_disks(lab)?;
-        for name in WRITTEN {
-            remove(&lab.path(name))?;
+        if lab.path(MARK).exists() {
+            for name in WRITTEN {
+                remove(&lab.path(name))?;
+            }
         }
     }
     network::remove()?;
     remove(Path::new(CURRENT))
+}
+
+/// Makes the folder a lab's; refuses one that is somebody else's.
+pub(crate) fn claim_folder(lab: &LabFolder) -> Result<()> {
+    let root = lab.root().display();
+    if lab.root().exists() && !lab.path(MARK).exists() {
+        let is_empty = std::fs::read_dir(lab.root())?.next().is_none();
+        ensure!(
+            is_empty,
+            "{root} is not empty, and no lab made it: name another folder with --dir"
+        );
+    }
+    std::fs::create_dir_all(lab.root())?;
+    std::fs::set_permissions(lab.root(), std::fs::Permissions::from_mode(0o700))?;
+    std::fs::write(lab.path(MARK), "made by serin-lab\n").with_context(|| root.to_string())?;
+    keep_journal_apart(lab)
+}
+
+/// What Serin wrote about an earlier lab is kept, but says nothing about this one.
+fn keep_journal_apart(lab: &LabFolder) -> Result<()> {
+    for entry in std::fs::read_dir(lab.root())? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str().filter(|name| name.starts_with("journal.")) else {
+            continue;
+        };
+        std::fs::rename(lab.path(name), lab.path(&format!("previous-{name}")))?;
+    }
+    Ok(())
 }
 
 /// Notes which folder holds the lab of this machine.

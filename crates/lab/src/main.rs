@@ -129,21 +129,30 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
     let folder = LabFolder::new(&arguments.dir)?;
     match arguments.command {
         LabCommand::Up(up) => {
+            let _lock = state::lock()?;
             let size = if up.small { Size::Small } else { Size::Full };
             up::up(&folder, size, &cache_folder(), &standin(up.standin)?)?;
             if let Some((user, group)) = operator() {
                 operator_files::give_to(&folder, user, group)?;
             }
         }
-        LabCommand::Down => down::down(&folder)?,
+        LabCommand::Down => {
+            let _lock = state::lock()?;
+            down::down(&folder)?;
+        }
         LabCommand::Status => status::status(&folder)?,
         LabCommand::Publish(publish) => {
             folder.load()?;
+            let _lock = state::lock()?;
             let standin = standin(publish.standin)?;
             repository::publish(&folder, &standin, &publish.version, publish.flaw)?;
             run::say(format_args!("published gitlab-ee {}", publish.version));
         }
-        LabCommand::Unpublish { version } => repository::unpublish(&folder, &version)?,
+        LabCommand::Unpublish { version } => {
+            folder.load()?;
+            let _lock = state::lock()?;
+            repository::unpublish(&folder, &version)?;
+        }
         LabCommand::Break { damage } => breaks::perform(&folder, &damage)?,
         LabCommand::Exec(inside) => return Err(exec(&folder, &inside)),
         LabCommand::Ssh(inside) => return Err(ssh(&folder, &inside)),

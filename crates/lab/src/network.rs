@@ -4,8 +4,8 @@
 //! translation, no name server.
 
 use crate::run::{cmd, feed, read, run, run_unchecked};
-use crate::topology::{Host, MACHINE_ADDRESS, PREFIX_LENGTH, Topology};
-use anyhow::Result;
+use crate::topology::{Host, MACHINE_ADDRESS, PREFIX_LENGTH, SUBNET, Topology};
+use anyhow::{Result, ensure};
 
 const BRIDGE: &str = "serinlab0";
 /// The machine's end of its cable into the bridge.
@@ -20,6 +20,8 @@ pub(crate) fn namespace(host: &Host) -> String {
 
 /// Lays the bridge, the machine's cable and every host's; whatever an earlier lab left must be gone.
 pub(crate) fn create(topology: &Topology) -> Result<()> {
+    let routed = read(&mut cmd(["ip", "-4", "route", "show", "root", SUBNET]))?;
+    ensure!(routed.is_empty(), "this machine already routes a part of {SUBNET}: {routed}");
     run(&mut cmd(["ip", "netns", "add", SWITCH]))?;
     ip_in(
         SWITCH,

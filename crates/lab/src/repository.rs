@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+/// What is being built is on the same disk as the repository, so that it is published by renaming.
+const PARTIAL: &str = "repo-partial";
 const SUITE_PATH: &str = "dists/bookworm";
 const INDEX_PATH: &str = "dists/bookworm/main/binary-amd64";
 const POOL_PATH: &str = "pool/main/g/gitlab-ee";
@@ -24,6 +26,7 @@ pub(crate) fn create(folder: &LabFolder) -> Result<()> {
     std::fs::create_dir_all(folder.path("repo").join(POOL_PATH))?;
     std::fs::create_dir_all(folder.path("repo").join(INDEX_PATH))?;
     std::fs::create_dir_all(folder.path("keys"))?;
+    std::fs::create_dir_all(folder.path(PARTIAL))?;
     // The web server in the lab runs as another user.
     std::fs::set_permissions(folder.path("repo"), std::fs::Permissions::from_mode(0o755))?;
     with_gpg_home(|home| {
@@ -49,7 +52,7 @@ pub(crate) fn publish(
     if !is_debian_version(version) {
         bail!("{version} is no Debian version: it starts with a digit and has only A-Za-z0-9.+~-");
     }
-    let staging = tempfile::tempdir_in(folder.root())?;
+    let staging = tempfile::tempdir_in(folder.path(PARTIAL))?;
     let spec = PackageSpec { version: version.to_owned(), flaw };
     let built = build_deb(&spec, standin, staging.path())
         .with_context(|| format!("could not build gitlab-ee {version}"))?;
@@ -88,7 +91,7 @@ pub(crate) fn versions(folder: &LabFolder) -> Result<Vec<String>> {
 
 fn publish_index(folder: &LabFolder) -> Result<()> {
     let repo = folder.path("repo");
-    let staging = tempfile::tempdir_in(folder.root())?;
+    let staging = tempfile::tempdir_in(folder.path(PARTIAL))?;
     let suite = staging.path().join(SUITE_PATH);
     let index = staging.path().join(INDEX_PATH);
     std::fs::create_dir_all(&index)?;

@@ -121,6 +121,8 @@ pub(crate) fn render(topology: &Topology, paths: &Paths) -> String {
     let mut text = format!(
         "# Written by `serin-lab up` and removed by `serin-lab down`: copy it to keep changes.\n\
          [package]\nname = \"gitlab-ee\"\nprofile = \"gitlab-omnibus\"\n\n\
+         [profile]\n\
+         running_version = [\"/usr/local/bin/running-version\", \"{{service}}\"]\n\n\
          [repository]\nurl = \"http://{OPS_ADDRESS}/repo\"\nsuite = \"bookworm\"\n\
          keyring = \"{}\"\n\n\
          [[repository.kinds]]\nkind = \"nightly\"\nversion = \"*+rnightly*\"\n\
@@ -179,7 +181,7 @@ fn push_environment(
          prometheus = [\"http://{OPS_ADDRESS}:9090\"]\nmatchers = [\"env=\\\"{domain}\\\"\"]\n\
          critical = [\"severity=\\\"critical\\\"\"]\n\
          watchdog = [\"alertname=\\\"Watchdog\\\"\", \"env=\\\"{domain}\\\"\"]\npoll = \"1s\"\n\
-         unreadable_for = \"10s\"\nattribute = {{ label = \"instance\", \
+         unreadable_for = \"10s\"\nmin_age = \"8s\"\nattribute = {{ label = \"instance\", \
          matchers = [\"alertname=~\\\"HAProxyServerDown|InstanceDown\\\"\"] }}\n"
         ),
     );

@@ -7,7 +7,20 @@ use crate::topology::Topology;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+
+/// Is locked by whoever changes the lab of this machine.
+const LOCK: &str = "/run/serin-lab/lock";
+
+/// Waits until nobody else changes the lab of this machine; the lock lives as long as the file that is returned.
+pub(crate) fn lock() -> Result<File> {
+    let folder = Path::new(LOCK).parent().context(LOCK)?;
+    std::fs::create_dir_all(folder).with_context(|| LOCK.to_owned())?;
+    let file = File::create(LOCK).context(LOCK)?;
+    file.lock().context(LOCK)?;
+    Ok(file)
+}
 
 /// A process of the machine, proof against reused numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -172,6 +172,8 @@ impl Host {
 pub(crate) const MACHINE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 87, 0, 1);
 /// Length of the lab's network prefix.
 pub(crate) const PREFIX_LENGTH: u8 = 16;
+/// The lab's subnet; must go with the two above.
+pub(crate) const SUBNET: &str = "10.87.0.0/16";
 /// The host that serves both environments.
 pub(crate) const OPS: &str = "ops-01.lab";
 /// Its address: needed before any topology is at hand, by the commands that run inside hosts.

@@ -33,7 +33,7 @@ const TOOLS: &[&str] = &[
 ];
 
 /// Hosts that install their first package at once. More would only share the same processors.
-const INSTALLING_AT_ONCE: usize = 4;
+const INSTALLING_AT_ONCE: usize = 8;
 
 /// Starts a lab of this size in the folder.
 pub(crate) fn up(folder: &LabFolder, size: Size, cache: &Path, standin: &Path) -> Result<()> {
@@ -43,10 +43,9 @@ pub(crate) fn up(folder: &LabFolder, size: Size, cache: &Path, standin: &Path) -
         bail!("{} is missing: build it with `cargo build -p serin-standin`", standin.display());
     }
     refuse_second_lab(folder)?;
+    down::claim_folder(folder)?;
     down::clean(folder)?;
     let base = image::ensure_base(cache)?;
-    std::fs::create_dir_all(folder.root())?;
-    std::fs::set_permissions(folder.root(), std::fs::Permissions::from_mode(0o700))?;
     down::note_current(folder)?;
 
     let topology = Topology::new(size);

@@ -147,6 +147,10 @@ pub struct AlertSource {
     /// How long they may be unreadable before the run halts, in milliseconds.
     #[serde(with = "time::millis")]
     pub unreadable_for: Duration,
+    /// How old an Alertmanager must be to be believed: until then it may not have been told of every alert. In
+    /// milliseconds.
+    #[serde(with = "time::millis")]
+    pub min_age: Duration,
     /// How alerts about hosts that Serin has out of service are told apart.
     pub attribution: Option<Attribution>,
 }

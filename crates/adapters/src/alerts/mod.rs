@@ -26,10 +26,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How long an Alertmanager must have run for its list to be complete: Prometheus sends every alert again within one
-/// minute by default, up to two when its rules are evaluated once a minute; then inhibition settles.
-pub const MIN_AGE: Duration = Duration::from_mins(3);
-
 /// How long each request may take. All are made at once, so a whole reading takes no longer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -40,16 +36,15 @@ const MAX_LABELS: usize = 400;
 #[derive(Debug, Clone)]
 pub struct Alerts {
     client: Client,
-    min_age: Duration,
 }
 
 impl Alerts {
-    /// Makes the port. `min_age` is [`MIN_AGE`], except where Prometheus is known to send alerts again much sooner.
+    /// Makes the port.
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(min_age: Duration) -> Result<Self, HttpError> {
-        Ok(Self { client: http::client(Peer::Service, DEADLINE)?, min_age })
+    pub fn new() -> Result<Self, HttpError> {
+        Ok(Self { client: http::client(Peer::Service, DEADLINE)? })
     }
 }
 
@@ -132,7 +127,7 @@ impl Alerts {
                 address: address.clone(),
                 filters: wanted.environment.iter().map(Matcher::to_string).collect(),
                 watchdog: wanted.watchdog.clone(),
-                min_age: self.min_age,
+                min_age: source.min_age,
             };
             asked.spawn(async move { (index, ask.read().await) });
         }

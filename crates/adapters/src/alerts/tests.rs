@@ -62,6 +62,7 @@ fn source(server: &TestServer) -> AlertSource {
         watchdog: texts(&["alertname=\"Watchdog\"", "env=\"gstg\""]),
         poll: Duration::from_secs(15),
         unreadable_for: Duration::from_mins(2),
+        min_age: Duration::from_mins(3),
         attribution: Some(Attribution {
             label: "instance".to_owned(),
             matchers: texts(&["alertname=~\"HAProxyServerDown|InstanceDown\""]),
@@ -70,7 +71,7 @@ fn source(server: &TestServer) -> AlertSource {
 }
 
 async fn read(server: &TestServer) -> AlertReading {
-    Alerts::new(MIN_AGE).unwrap().read(&source(server)).await
+    Alerts::new().unwrap().read(&source(server)).await
 }
 
 /// Checks that the reading is doubted, in these words.
@@ -137,15 +138,54 @@ async fn alerts_are_filtered_again_marked_and_attributed() {
 }
 
 #[tokio::test]
+async fn one_alert_is_shown_once_though_a_label_was_taken_off_on_the_way() {
+    let server = healthy().await;
+    let config = r#"{"yaml":"global:\n  external_labels:\n    env: gstg\n    replica: a\n"}"#;
+    server.reply("/api/v1/status/config", Reply::json(success(config)));
+    let list = [
+        watchdog(20, 220),
+        alert(r#""alertname":"HighErr","env":"gstg","severity":"critical""#, 5, 200, ""),
+        alert(r#""alertname":"Slow","env":"gstg""#, 5, 200, ""),
+    ];
+    server.reply("/api/v2/alerts", Reply::json(format!("[{}]", list.join(","))));
+    let firing = r#"{"alerts":[
+        {"labels":{"alertname":"HighErr","severity":"critical"},"state":"firing"},
+        {"labels":{"alertname":"Slow","severity":"critical"},"state":"firing"}]}"#;
+    server.reply("/api/v1/alerts", Reply::json(success(&firing.replace('\n', ""))));
+    let reading = read(&server).await;
+    let found: Vec<_> = reading.firing.iter().map(|a| format!("{} {}", a.name, a.labels)).collect();
+    assert_eq!(
+        found,
+        [
+            "HighErr env=gstg, severity=critical",
+            "Slow env=gstg",
+            // Another alert, which Alertmanager never heard of, not the one that it has with fewer labels.
+            "Slow env=gstg, replica=a, severity=critical",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn all_alertmanagers_are_asked_and_each_is_doubted_on_its_own() {
     let (first, second) = (healthy().await, healthy().await);
     let list = [watchdog(20, 220), alert(r#""alertname":"Only2","env":"gstg""#, 5, 200, "")];
     second.reply("/api/v2/alerts", Reply::json(format!("[{}]", list.join(","))));
     let mut source = source(&first);
     source.alertmanagers.push(second.url.clone());
-    let alerts = Alerts::new(MIN_AGE).unwrap();
+    let alerts = Alerts::new().unwrap();
     let reading = alerts.read(&source).await;
     assert_eq!((reading.firing.len(), reading.doubts.len()), (1, 0), "{reading:?}");
+    assert!(!reading.firing[0].silenced);
+    // Both know it, and one of them knows that it is silenced.
+    let silenced = alert(r#""alertname":"Only2","env":"gstg""#, 5, 200, "\"s-1\"");
+    let list = format!("[{},{silenced}]", watchdog(20, 220));
+    for (one, other) in [(&first, &second), (&second, &first)] {
+        let plain = alert(r#""alertname":"Only2","env":"gstg""#, 5, 200, "");
+        one.reply("/api/v2/alerts", Reply::json(list.clone()));
+        other.reply("/api/v2/alerts", Reply::json(format!("[{},{plain}]", watchdog(20, 220))));
+        let reading = alerts.read(&source).await;
+        assert_eq!((reading.firing.len(), reading.firing[0].silenced), (1, true), "{reading:?}");
+    }
     second.reply("/api/v2/status", Reply::json(status(10, "ready")));
     let reading = alerts.read(&source).await;
     assert_eq!((reading.firing.len(), reading.doubts.len()), (1, 1), "{reading:?}");
@@ -209,7 +249,7 @@ async fn servers_that_stall_are_given_up_together() {
     source.prometheus.push(drip.url.clone());
     #[expect(clippy::disallowed_methods, reason = "the claim is about real time")]
     let start = Instant::now();
-    let reading = Alerts::new(MIN_AGE).unwrap().read(&source).await;
+    let reading = Alerts::new().unwrap().read(&source).await;
     // One deadline for all, not one each: there are six requests that stall.
     assert!(start.elapsed() < DEADLINE * 2, "{:?}", start.elapsed());
     let stalled =
@@ -222,7 +262,7 @@ async fn nobody_there_is_a_doubt_without_the_password() {
     let server = healthy().await;
     let mut source = source(&server);
     source.alertmanagers = vec!["http://me:hunter2@127.0.0.1:1/am/".to_owned()];
-    let reading = Alerts::new(MIN_AGE).unwrap().read(&source).await;
+    let reading = Alerts::new().unwrap().read(&source).await;
     let doubts = reading.doubts.join("\n");
     assert!(doubts.contains("Alertmanager http://127.0.0.1:1/am/"), "{doubts}");
     assert!(!doubts.contains("hunter2"), "{doubts}");
@@ -301,7 +341,7 @@ async fn a_source_that_cannot_work_is_refused_before_anyone_is_asked() {
     );
     let mut source = source(&server);
     source.critical.push("severity".to_owned());
-    let reading = Alerts::new(MIN_AGE).unwrap().read(&source).await;
+    let reading = Alerts::new().unwrap().read(&source).await;
     assert_eq!(reading.doubts.len(), 1, "{reading:?}");
     assert!(server.asked.lock().unwrap().is_empty());
 }

@@ -122,6 +122,7 @@ impl Lab {
             watchdog: vec!["alertname=\"Watchdog\"".to_owned(), "env=\"gstg\"".to_owned()],
             poll: Duration::from_secs(1),
             unreadable_for: Duration::from_secs(5),
+            min_age: Duration::from_mins(3),
             attribution: Some(Attribution {
                 label: "instance".to_owned(),
                 matchers: vec!["alertname=\"InstanceDown\"".to_owned()],
@@ -131,8 +132,9 @@ impl Lab {
 
     /// Reads until the reading is as it should be; the last one is shown if it never is.
     async fn read_until(&self, min_age: u64, good: impl Fn(&AlertReading) -> bool) -> AlertReading {
-        let alerts = Alerts::new(Duration::from_secs(min_age)).unwrap();
-        let source = self.source();
+        let alerts = Alerts::new().unwrap();
+        let min_age = Duration::from_secs(min_age);
+        let source = AlertSource { min_age, ..self.source() };
         let start = now();
         loop {
             let reading = alerts.read(&source).await;
@@ -252,7 +254,8 @@ async fn an_alert_that_alertmanager_never_heard_of_counts_all_the_same() {
     stop(&mut lonely.prometheus);
     let mut source = lab.source();
     source.alertmanagers = lonely.source().alertmanagers;
-    let alerts = Alerts::new(Duration::ZERO).unwrap();
+    source.min_age = Duration::ZERO;
+    let alerts = Alerts::new().unwrap();
     lonely
         .read_until(0, |r| {
             r.firing.is_empty() && r.doubts.iter().any(|d| d.contains("does not fire"))

@@ -331,7 +331,7 @@ fn read_back<'a>(
         .ok_or_else(|| not_taken(key, "to be there", "that it is not in `show servers state`"))?;
     if found.agent {
         return Err(PortError::Refused(format!(
-            "{backend}/{server} has an agent check, which overrides whatever HAProxy is told; \
+            "{backend}/{server} has an agent check, which overrides what HAProxy was just told; \
              take it out of the configuration or say `disable agent {backend}/{server}`"
         )));
     }

@@ -6,6 +6,7 @@
 use async_trait::async_trait;
 use serin_model::{HostName, verdict};
 use serin_runtime::ports::{Fence, PortError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -22,8 +23,9 @@ pub trait LbSocket: Send + Sync {
     /// Asks commands of a socket on a host, in their order, and returns one raw reply for each.
     ///
     /// Each command is sent as `set severity-output number;COMMAND` on a connection of its own; its reply is all
-    /// bytes up to the close, line ends included. With a fence, the host refuses all of them if it has seen a larger
-    /// one. Commands hold no line ends.
+    /// bytes up to the close, line ends included. The master's socket knows no severities, so there the command may
+    /// also be sent alone. With a fence, the host refuses all of them if it has seen a larger one. Commands hold no
+    /// line ends. An error says nothing about the commands before the one that failed.
     async fn ask(
         &self,
         host: &HostName,
@@ -34,6 +36,23 @@ pub trait LbSocket: Send + Sync {
 
     /// Makes the host refuse every smaller fence from now on.
     async fn raise_fence(&self, host: &HostName, fence: Fence) -> Result<(), PortError>;
+}
+
+#[async_trait]
+impl<S: LbSocket + ?Sized> LbSocket for Arc<S> {
+    async fn ask(
+        &self,
+        host: &HostName,
+        socket: &str,
+        fence: Option<Fence>,
+        commands: &[String],
+    ) -> Result<Vec<String>, PortError> {
+        self.as_ref().ask(host, socket, fence, commands).await
+    }
+
+    async fn raise_fence(&self, host: &HostName, fence: Fence) -> Result<(), PortError> {
+        self.as_ref().raise_fence(host, fence).await
+    }
 }
 
 /// Reaches a socket directly: `host:port`, or a path on this machine. It cannot fence, so it refuses a fence.

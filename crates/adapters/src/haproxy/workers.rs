@@ -39,6 +39,14 @@ pub(super) fn answering(reply: &str) -> Result<Worker, PortError> {
     let field = |name: &str| {
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::trim)
     };
+    // Before HAProxy 2.5 there could be several workers at once, each with servers of its own behind another socket.
+    if field("Nbproc").is_some_and(|count| count != "1") {
+        return Err(PortError::Refused(
+            "HAProxy runs several processes, and one socket shows only one: take `nbproc` out of \
+             its configuration"
+                .to_owned(),
+        ));
+    }
     match field("Pid").and_then(|pid| pid.parse().ok()) {
         Some(pid) => {
             Ok(Worker { pid, started: field("Start_time_sec").and_then(|text| text.parse().ok()) })
@@ -131,6 +139,13 @@ mod tests {
         assert_eq!(answering("Name: HAProxy\nPid: 7\n\n").unwrap().identity(), "7");
         assert!(answering("Name: HAProxy\nPid: 7\n").is_err());
         assert!(answering("Name: HAProxy\n\n").is_err());
+    }
+
+    #[test]
+    fn several_processes_at_once_are_refused() {
+        let reply = |count| format!("Name: HAProxy\nNbproc: {count}\nPid: 7\n\n");
+        assert!(answering(&reply(1)).is_ok());
+        assert!(matches!(answering(&reply(2)), Err(PortError::Refused(_))));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! It asks and translates, once each; waiting for a job is the only thing that it does in more than one request. It
 //! decides nothing and never kills a job. Read [`SystemHosts`] first, then `wrapper/base.sh`.
 
+mod lb_socket;
 mod observation;
 mod request;
 
@@ -52,7 +53,8 @@ impl SystemHosts {
     /// Gives commands to HAProxy's socket on a host, each on a connection of its own, and returns one raw reply each.
     ///
     /// With a fence, all of them run under the wrapper's lock, after the fence was checked; without one they must only
-    /// read. The replies begin with the empty line of `set severity-output`, but for those of a master's socket.
+    /// read. Each is sent after `set severity-output number;`, whose empty line begins the reply; not so on a master's
+    /// socket, where commands begin with `@` or `show proc`, and must end in `;quit` because it does not close else.
     ///
     /// # Errors
     /// `Unreachable` says whether the socket is missing, dead or mute. Commands before the failed one were executed.

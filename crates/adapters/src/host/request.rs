@@ -185,3 +185,142 @@ fn number(fence: Fence) -> Result<String, PortError> {
 fn seconds(duration: Duration) -> String {
     duration.as_millis().div_ceil(1000).max(1).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serin_model::plan::Action;
+    use serin_model::{BuildKind, Profile};
+
+    fn argv(words: &[&str]) -> Argv {
+        Argv::new(words.iter().copied()).unwrap()
+    }
+
+    /// Shows what is sent on one line, line ends as `|`.
+    fn sent(request: Result<Request, PortError>) -> String {
+        request.unwrap().render().trim_end().replace('\n', "|")
+    }
+
+    fn job(work: Work) -> Job {
+        Job {
+            host: "web-01".parse().unwrap(),
+            run: "r-7".parse().unwrap(),
+            step: StepId::new(6, "web-01", &Action::Fetch, None),
+            attempt: 2,
+            fence: Fence(9),
+            work,
+            note: "of\ntwo lines \\".to_owned(),
+            timeout: Duration::from_mins(1),
+        }
+    }
+
+    fn build() -> Build {
+        Build {
+            package: "gitlab-ee".parse().unwrap(),
+            version: "16.2.0-ee.0".parse().unwrap(),
+            sha256: "ab".repeat(32).parse().unwrap(),
+            size: 1,
+            kind: BuildKind::Official,
+        }
+    }
+
+    #[test]
+    fn these_are_the_lines_that_are_sent() {
+        let environment = BTreeMap::from([("A".to_owned(), "1 2".to_owned())]);
+        let argv = argv(&["echo", "a b", "", "$(x)"]);
+        let command = Command { argv, environment, timeout: Duration::from_millis(1500) };
+        let Command { argv, environment, .. } = command.clone();
+        let work = job(Work::Command { argv, environment });
+        let digest = "ab".repeat(32);
+        assert_eq!(sent(hello()), "hello|0");
+        assert_eq!(sent(raise_fence(Fence(7))), "fence|1|7");
+        assert_eq!(sent(read(&command)), "read|6|2|A=1 2|echo|a b||$(x)");
+        assert_eq!(
+            sent(start(&work)),
+            r"start|11|r-7|6__web-01__fetch|2|9|of\ntwo lines \\|command|A=1 2|echo|a b||$(x)"
+        );
+        assert_eq!(
+            sent(start(&job(Work::Fetch(build())))),
+            format!(
+                r"start|9|r-7|6__web-01__fetch|2|9|of\ntwo lines \\|fetch|gitlab-ee|16.2.0-ee.0|{digest}"
+            )
+        );
+        assert_eq!(
+            sent(start(&job(Work::Install(build())))),
+            format!(
+                r"start|9|r-7|6__web-01__fetch|2|9|of\ntwo lines \\|install|gitlab-ee|16.2.0-ee.0|{digest}"
+            )
+        );
+        assert_eq!(sent(wait(&work, 1, Duration::from_secs(5))), "wait|4|r-7|6__web-01__fetch|1|5");
+        assert_eq!(sent(look(&work.run, &work.step)), "look|2|r-7|6__web-01__fetch");
+        let commands = ["show info".to_owned(), "show stat".to_owned()];
+        let each = Duration::from_secs(5);
+        assert_eq!(
+            sent(haproxy("/s", None, each, &commands)),
+            "haproxy|5|/s|-|5|show info|show stat"
+        );
+        assert_eq!(sent(haproxy("/s", Some(Fence(3)), each, &[])), "haproxy|3|/s|3|5");
+    }
+
+    #[test]
+    fn an_observation_asks_for_everything_at_once() {
+        let mut query = HostQuery {
+            host: "web-01".parse().unwrap(),
+            package: "gitlab-ee".parse().unwrap(),
+            profile: Profile {
+                name: "test".to_owned(),
+                required_files: vec!["/etc/skip".to_owned()],
+                check_config: None,
+                reconfigure: None,
+                hup: argv(&["hup"]),
+                restart: argv(&["restart"]),
+                service_pid: argv(&["pid", "{service}"]),
+                running_version: None,
+                migrations: None,
+                install_timeout: Duration::from_secs(1),
+                command_timeout: Duration::from_secs(1),
+            },
+            services: vec!["puma".parse().unwrap(), "web".parse().unwrap()],
+            config_management: Some(argv(&["pgrep", "-f", "chef"])),
+            look: Look::Migrations,
+        };
+        assert_eq!(
+            sent(observe(&query)),
+            "observe|21|package|gitlab-ee|require|/etc/skip|service|puma|2|pid|puma|0|service|web|2|pid|web|0\
+             |config-management|3|pgrep|-f|chef"
+        );
+        query.services.truncate(1);
+        query.profile.running_version = Some(argv(&["version", "{service}"]));
+        query.config_management = None;
+        assert_eq!(
+            sent(observe(&query)),
+            "observe|12|package|gitlab-ee|require|/etc/skip|service|puma|2|pid|puma|2|version|puma"
+        );
+    }
+
+    #[test]
+    fn what_a_host_could_misread_is_never_sent() {
+        let refused = |request: Result<Request, PortError>| {
+            assert!(matches!(request, Err(PortError::Refused(_))), "{request:?}");
+        };
+        let with = |argv: &[&str], name: &str, value: &str| Command {
+            argv: Argv::new(argv.iter().copied()).unwrap(),
+            environment: [(name.to_owned(), value.to_owned())].into(),
+            timeout: Duration::ZERO,
+        };
+        refused(read(&with(&["A=b", "c"], "A", "b")));
+        refused(read(&with(&["-u", "c"], "A", "b")));
+        refused(read(&with(&["c"], "A B", "b")));
+        refused(read(&with(&["c"], "A", "b\nc")));
+        refused(raise_fence(Fence(u64::MAX)));
+        assert_eq!(sent(read(&with(&["c"], "A", "=b"))), "read|3|1|A==b|c", "no time is a second");
+    }
+
+    #[test]
+    fn a_note_comes_back_as_it_was() {
+        for note in ["", "plain", "two\nlines\\n", "\\", "\0\\0"] {
+            assert!(!escape(note).contains(['\n', '\0']));
+            assert_eq!(unescape(&escape(note)), note);
+        }
+    }
+}

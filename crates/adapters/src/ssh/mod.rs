@@ -10,9 +10,11 @@
 mod explain;
 mod pool;
 mod session;
+mod wrapper;
 
 pub use pool::SshPool;
-pub use session::{Reply, Request, wrapper_path};
+pub use session::{Reply, Request};
+pub use wrapper::wrapper_path;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -4,10 +4,12 @@
 //! and nothing evaluated. A reply is any number of blocks (`data LENGTH`, then so many bytes) and one line `end …`.
 //! What jobs print travels in blocks only, so it cannot be taken for a frame.
 
-use super::{SshConfig, explain::explain};
+use super::SshConfig;
+use super::explain::explain;
+use super::wrapper::{WRAPPER, remote_command};
 use serin_model::HostName;
 use std::process::Stdio;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -31,23 +33,6 @@ const MAX_STDERR: usize = 4 * 1024;
 
 /// How long `ssh` may take to end and tell why, once it has closed its output.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// The wrapper, as it is installed on hosts.
-static WRAPPER: &str = concat!(
-    include_str!("../host/wrapper/base.sh"),
-    include_str!("../host/wrapper/jobs.sh"),
-    include_str!("../host/wrapper/observe.sh"),
-    include_str!("../host/wrapper/haproxy.sh"),
-    include_str!("../host/wrapper/packages.sh"),
-    include_str!("../host/wrapper/serve.sh"),
-);
-
-/// Its SHA-256, by which it is named on hosts.
-static WRAPPER_DIGEST: LazyLock<String> = LazyLock::new(|| {
-    let digest = ring::digest::digest(&ring::digest::SHA256, WRAPPER.as_bytes());
-    let halves = digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    halves.filter_map(|half| char::from_digit(u32::from(half), 16)).collect()
-});
 
 /// What the wrapper is asked: an operation and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,7 +150,7 @@ impl Session {
 
     async fn exchange(&mut self, request: &Request) -> Result<Reply, Broken> {
         if self.requests.write_all(request.render().as_bytes()).await.is_err() {
-            return Err(Broken::Unanswered(self.last_words().await));
+            return Err(Broken::Unanswered(self.why_lost().await));
         }
         let mut blocks = Vec::new();
         let mut room = MAX_REPLY;
@@ -173,8 +158,8 @@ impl Session {
         loop {
             let line = match self.line(MAX_LINE).await {
                 Some(line) => line,
-                None if answered => return Err(Broken::Lost(self.last_words().await)),
-                None => return Err(Broken::Unanswered(self.last_words().await)),
+                None if answered => return Err(Broken::Lost(self.why_lost().await)),
+                None => return Err(Broken::Unanswered(self.why_lost().await)),
             };
             answered = true;
             match line.split_once(' ') {
@@ -185,7 +170,7 @@ impl Session {
                     room -= length;
                     let mut block = vec![0; length];
                     if self.replies.read_exact(&mut block).await.is_err() {
-                        return Err(Broken::Lost(self.last_words().await));
+                        return Err(Broken::Lost(self.why_lost().await));
                     }
                     blocks.push(block);
                 }
@@ -230,6 +215,15 @@ impl Session {
             return None;
         }
         Some(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    async fn why_lost(&mut self) -> String {
+        let stderr = self.last_words().await;
+        if stderr.trim().is_empty() {
+            "the connection was lost".to_owned()
+        } else {
+            format!("the connection was lost: {}", explain(&stderr))
+        }
     }
 
     async fn last_words(&mut self) -> String {
@@ -284,34 +278,11 @@ fn command(config: &SshConfig, host: &HostName) -> Command {
     // An operator's settings for their own shells: a shared connection would outlive Serin and end all sessions at once.
     command.args(["-oControlMaster=no", "-oControlPath=none", "-oClearAllForwardings=yes"]);
     command.args(["-oForwardAgent=no", "-oRemoteCommand=none", "-oPermitLocalCommand=no"]);
+    // Ctrl-C in Serin's terminal is for Serin: a run halts safely only while its sessions live.
+    command.process_group(0);
     // `sudo` and `ssh` must speak the language in which `explain` reads them.
     command.env("LC_ALL", "C").arg("--").arg(host.as_str()).arg(remote_command(config));
     command
-}
-
-/// The one text that a login shell reads: fixed but for the digest, and plain enough for any shell.
-fn remote_command(config: &SshConfig) -> String {
-    let digest = WRAPPER_DIGEST.as_str();
-    let path = wrapper_path();
-    let size = WRAPPER.len();
-    let become_root = if config.sudo { "sudo -n " } else { "" };
-    format!(
-        "exec env LC_ALL=C {become_root}sh -c '\
-         s() {{ printf \"\\nSERIN-1 %s\\n\" \"$*\"; }}; \
-         w={path}; d=${{w%/*}}; h={digest}; umask 022; \
-         [ \"$(id -u)\" = 0 ] || {{ s not-root; exit 1; }}; \
-         c() {{ r=$(sha256sum \"$1\" 2>/dev/null); [ \"${{r%% *}}\" = $h ]; }}; \
-         c $w || {{ mkdir -p $d && t=$(mktemp $d/.new.XXXXXX) && s want && head -c {size} >\"$t\" && c \"$t\" \
-         && chmod 755 \"$t\" && sync \"$t\" && mv \"$t\" $w && sync $d; }} || {{ rm -f \"$t\"; \
-         s cannot install $w; exit 1; }}; \
-         exec $w serve'"
-    )
-}
-
-/// Returns where this wrapper is installed on hosts.
-pub fn wrapper_path() -> String {
-    let digest = WRAPPER_DIGEST.as_str();
-    format!("/usr/local/lib/serin/wrapper-{}", digest.get(..16).unwrap_or(digest))
 }
 
 #[cfg(test)]
@@ -323,18 +294,5 @@ mod tests {
         assert_eq!(Request::new("read", vec!["a\nb".into()]), Err("a\nb".to_owned()));
         let request = Request::new("read", vec!["5".into(), "it's $HOME".into(), String::new()]);
         assert_eq!(request.unwrap().render(), "read\n3\n5\nit's $HOME\n\n");
-    }
-
-    #[test]
-    fn the_remote_command_is_one_quoted_line_for_any_login_shell() {
-        let text = remote_command(&SshConfig {
-            config: None,
-            max_connecting: 1,
-            connect_timeout: Duration::from_secs(1),
-            sudo: true,
-        });
-        assert!(text.starts_with("exec env LC_ALL=C sudo -n sh -c '"));
-        assert_eq!(text.matches('\'').count(), 2);
-        assert!(!text.contains(['\n', '!']), "{text}");
     }
 }

@@ -1,10 +1,12 @@
 //! Getting to a host, and what is said when that fails.
 
-use crate::machine::{Machine, web};
+use crate::machine::{Machine, until_async, web};
 use serin_model::{Argv, HostName};
 use serin_runtime::ports::{Command, CommandEnd, HostPort, PortError};
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 async fn read(hosts: &impl HostPort, argv: &[&str]) -> Result<CommandEnd, PortError> {
     let argv = Argv::new(argv.iter().copied()).unwrap();
@@ -56,6 +58,36 @@ async fn only_the_known_host_key_is_accepted() {
     assert_eq!(fs::read_to_string(machine.path("known_hosts")).unwrap().lines().count(), 1);
     machine.know(Some(&machine.path("host.pub")));
     assert_eq!(read(&machine.hosts("root"), &["true"]).await.unwrap().status, 0);
+}
+
+#[tokio::test]
+async fn many_hosts_at_once_all_get_through_one_sshd_that_drops_logins() {
+    let machine = Machine::start();
+    let mut config = machine.ssh("root");
+    config.max_connecting = 16;
+    let hosts = Arc::new(Machine::hosts_with(config));
+    let mut all = JoinSet::new();
+    for number in 1..=40 {
+        let hosts = Arc::clone(&hosts);
+        let host: HostName = format!("web-{number:02}").parse().unwrap();
+        all.spawn(async move { hosts.hello(&host).await });
+    }
+    for result in all.join_all().await {
+        result.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_operators_ssh_config_leads_through_a_jump_host() {
+    let machine = Machine::start();
+    let config = machine.ssh("root");
+    let path = config.config.clone().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let jump = text.replace("Host web-*", "Host bastion").replace("User root", "User guest");
+    fs::write(&path, format!("{text} ProxyJump bastion\n{jump} StrictHostKeyChecking yes\n"))
+        .unwrap();
+    assert_eq!(read(&Machine::hosts_with(config), &["id", "-u"]).await.unwrap().output, "0\n");
+    assert!(machine.sshd_log().contains("for guest from 127.0.0.1"), "{}", machine.sshd_log());
 }
 
 #[tokio::test]
@@ -126,9 +158,7 @@ async fn a_login_that_sshd_drops_before_it_begins_is_tried_again() {
     let hosts = machine.hosts("root");
     let login = async { read(&hosts, &["true"]).await.unwrap().status };
     let free_slot = async {
-        while !machine.sshd_log().contains("drop connection") {
-            tokio::task::yield_now().await;
-        }
+        until_async("it is dropped", || machine.sshd_log().contains("drop connection")).await;
         drop(slot);
     };
     assert_eq!(tokio::join!(login, free_slot).0, 0);

@@ -1,6 +1,6 @@
 //! Jobs: they run once, outlive everything but their own machine, and are found again.
 
-use crate::machine::{Machine, until, web};
+use crate::machine::{Machine, until, until_async, web};
 use serin_adapters::host::SystemHosts;
 use serin_model::plan::{Action, MigrationKind};
 use serin_model::{Argv, RunId, StepId};
@@ -31,7 +31,7 @@ fn job(attempt: u32, fence: u64, script: &str) -> Job {
             environment: [("GREETING".to_owned(), "it's = \"me\" $HOME".to_owned())].into(),
         },
         note: format!("attempt {attempt}:\n\\n of two lines"),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
     }
 }
 
@@ -52,9 +52,8 @@ async fn begin(
     let (hosts, log) =
         (machine.hosts(user), machine.root(&format!("{FOLDER}/log.{}", job.attempt)));
     let running = tokio::spawn(async move { hosts.run(&job).await });
-    while !fs::read_to_string(&log).is_ok_and(|text| text.contains("begun")) {
-        tokio::task::yield_now().await;
-    }
+    let begun = || fs::read_to_string(&log).is_ok_and(|text| text.contains("begun"));
+    until_async("the job has begun", begun).await;
     running
 }
 
@@ -93,7 +92,7 @@ async fn a_job_outlives_its_connection_and_is_attached_to() {
         assert!(matches!(look(&hosts).await, JobState::Running { .. }));
         let (attached, ()) =
             tokio::join!(async { hosts.run(&job(2, 1, "echo never")).await.unwrap() }, async {
-                fs::write(machine.root("/root/go"), "").unwrap()
+                fs::write(machine.root("/root/go"), "").unwrap();
             });
         assert_eq!(attached, exited(0, "begun\nended\n"), "the earlier attempt's end");
         assert_eq!(running.await.unwrap().unwrap(), attached, "by a new connection");
@@ -193,8 +192,7 @@ async fn what_a_job_prints_is_bounded_and_cannot_pass_for_a_frame() {
     // The last byte is no text: it became a sign of three bytes.
     assert_eq!(output.len(), 65536 + 2);
     assert!(
-        output.starts_with("\n0123456\n")
-            && output.ends_with("\nend exited 1 0\ndata 7\n\u{fffd}")
+        output.starts_with("\n0123456\n") && output.ends_with("\nend exited 1 0\ndata 7\n\u{fffd}")
     );
     assert_eq!(hosts.run(&job(2, 1, "true")).await.unwrap(), exited(0, ""));
 }
@@ -242,4 +240,12 @@ async fn the_controller_that_is_killed() {
     let Some(config) = std::env::var_os("SERIN_TEST_SSH_CONFIG") else { return };
     let hosts = Machine::hosts_by(config.into());
     drop(hosts.run(&job(1, 1, "echo begun; sleep 1000")).await);
+}
+
+/// Runs the shortest job there is.
+pub(crate) async fn run_true(hosts: &SystemHosts, number: u32) {
+    let mut short = job(1, 1, "");
+    short.step = StepId::new(number, "web-01", &Action::Fetch, None);
+    short.work = Work::Command { argv: Argv::new(["true"]).unwrap(), environment: [].into() };
+    assert_eq!(hosts.run(&short).await.unwrap(), exited(0, ""));
 }

@@ -150,7 +150,7 @@ impl Machine {
         let config = self.path(&format!("ssh_config.{user}"));
         let known = self.path("known_hosts");
         let mut text =
-            format!("Host web-01\n HostName 127.0.0.1\n Port {}\n User {user}\n", self.port);
+            format!("Host web-*\n HostName 127.0.0.1\n Port {}\n User {user}\n", self.port);
         writeln!(text, " UserKnownHostsFile {}\n GlobalKnownHostsFile /dev/null", known.display())
             .unwrap();
         writeln!(text, " IdentityFile {}\n IdentitiesOnly yes", self.path("user").display())
@@ -240,6 +240,17 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         }
         // Between two looks at a level, never instead of one.
         done(Command::new("sleep").arg("0.02"));
+    }
+    panic!("waited a minute in vain: {what}");
+}
+
+/// The same, while other tasks go on.
+pub(crate) async fn until_async(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("waited a minute in vain: {what}");
 }

@@ -9,3 +9,9 @@ mod connect;
 mod jobs;
 #[cfg(test)]
 mod machine;
+#[cfg(test)]
+mod observe;
+#[cfg(test)]
+mod packages;
+#[cfg(test)]
+mod haproxy;

@@ -50,6 +50,21 @@ fn execute(connection: &Connection, sql: &str, params: impl Params) -> Result<()
     run().map(drop).map_err(failed("write to the journal"))
 }
 
+/// Checks every row but the records, which are checked when they are read.
+///
+/// A row whose key is damaged would not be found, and would look as if it had never been there: a lease would begin at
+/// number 1 again. So all of them are looked at once, when the journal is opened.
+pub(super) fn check(connection: &Connection) -> Result<(), JournalError> {
+    RunRow::all(connection)?;
+    select::<LeaseRow>(connection, "", [])?;
+    ClaimRow::all(connection)?;
+    let commands: Vec<CommandRow> = select(connection, "ORDER BY number", [])?;
+    match commands.iter().zip(1..).find(|(command, number)| command.number != *number) {
+        None => Ok(()),
+        Some((_, number)) => Err(JournalError::Damaged(format!("command {number} is missing"))),
+    }
+}
+
 /// Returns the number of the next row of a table that is numbered from 1.
 pub(super) fn next_number(connection: &Connection, table: &str) -> Result<u64, JournalError> {
     let sql = format!("SELECT coalesce(max(number), 0) + 1 FROM {table}");

@@ -4,7 +4,7 @@
 //! and a file that lost its contents is never taken for a new journal.
 
 use super::seal::{Seal, Sealer};
-use super::{failed, file_failed, storage};
+use super::{failed, file_failed, rows, storage};
 use crate::port::JournalError;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{DirBuilder, File};
@@ -45,6 +45,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
     use_log(&connection)?;
     check_schema(&connection)?;
     check_pages(&connection)?;
+    rows::check(&connection)?;
     Ok(connection)
 }
 

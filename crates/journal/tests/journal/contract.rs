@@ -348,6 +348,6 @@ impl Place for Folder {
     }
 
     fn ttl(&self) -> Duration {
-        Duration::from_millis(300)
+        Duration::from_secs(1)
     }
 }

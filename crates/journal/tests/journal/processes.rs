@@ -1,7 +1,7 @@
 //! Several real processes on one journal: killed, stopped, and at the same time.
 
 use crate::child::Child;
-use crate::support::{Folder, at, holder, run, scope};
+use crate::support::{Folder, at, environment, holder, run, scope};
 use rustix::process::Signal;
 use serin_journal::Journal;
 use std::time::Duration;
@@ -28,6 +28,25 @@ async fn a_kill_in_the_middle_of_appends_loses_nothing_that_was_acknowledged() {
             assert!(record.body.starts_with(&format!("{number} ")), "{number}: {}", record.body);
         }
     }
+}
+
+#[tokio::test]
+async fn commands_arrive_while_another_process_appends_without_a_break() {
+    let folder = Folder::default();
+    let journal = folder.open();
+    journal.create_run("1 ", at(1)).await.unwrap();
+    let mut child = Child::start(&format!("append {}", folder.path().display()));
+    assert_eq!(child.answer().as_deref(), Some("2"));
+    let lease =
+        journal.take_lease(&scope("staging"), &holder(1), Duration::from_mins(10)).await.unwrap();
+    for _ in 0..50 {
+        let command = journal.send(&environment("staging"), "halt", at(1)).await.unwrap();
+        assert_eq!(folder.open().inbox(&environment("staging")).await.unwrap().len(), 1);
+        journal.answer(&lease, command, "halted").await.unwrap();
+    }
+    let before: u64 = child.answer().unwrap().parse().unwrap();
+    let read = journal.read(&run("r-1"), 0).await.unwrap();
+    assert!(u64::try_from(read.len()).unwrap() >= before, "{before} were acknowledged");
 }
 
 #[tokio::test]

@@ -43,7 +43,6 @@ pub(super) fn entries(
         ("gitlab-sidekiq-idle", include_str!("../../package/gitlab-sidekiq-idle")),
     ] {
         add(format!("opt/gitlab/bin/{name}"), Entry::Script(fill(script)));
-        add(format!("usr/bin/{name}"), Entry::Link(format!("/opt/gitlab/bin/{name}")));
     }
     for service in SERVICES {
         let run = include_str!("../../package/service-run").replace("@SERVICE@", service);

@@ -153,6 +153,10 @@ fn render_application(host: &Host) -> Vec<SeedFile> {
         ),
         SeedFile::plain("/etc/chef/interval", format!("{interval_seconds}\n")),
         SeedFile::plain("/etc/chef/splay", format!("{splay_seconds}\n")),
+        SeedFile::script(
+            "/usr/local/bin/running-version",
+            include_str!("../../files/running-version"),
+        ),
         SeedFile::script("/usr/local/sbin/chef-client", include_str!("../../files/chef-client")),
         service("chef-client", "exec /usr/local/sbin/chef-client"),
         // It starts when the first package is on the host: `up` removes this file.

@@ -93,7 +93,7 @@ fn rules(environment: Environment) -> Vec<String> {
             env,
             "HighErrorRatio",
             "critical",
-            "5s",
+            "3s",
             &format!(
                 "sum by (fleet) ({}) / sum by (fleet) ({}) > 0.02",
                 response_rate(env, "code=\"5xx\", "),
@@ -105,7 +105,7 @@ fn rules(environment: Environment) -> Vec<String> {
             env,
             "SlowRequests",
             "critical",
-            "5s",
+            "3s",
             &format!(
                 "1 - sum by (fleet) (rate(http_request_duration_seconds_bucket{{env=\"{env}\", \
                  job=\"gitlab\", le=\"1\"}}[10s])) / sum by (fleet) \

@@ -102,7 +102,7 @@ fn without_the_skip_file_an_install_migrates_and_restarts() {
 fn a_purge_leaves_the_configuration_only() {
     let host = configured("16.0.0-ee.0");
     host.sh("dpkg --purge gitlab-ee").ok();
-    assert_eq!(host.sh("ls /etc/service | grep -v default-syslog; pgrep serin-standin").text, "");
+    assert_eq!(host.sh("ls /etc/service; ls /usr/bin | grep gitlab; pgrep serin-standin").text, "");
     assert_eq!(host.sh("test -e /opt/gitlab || test -e /var/log/gitlab").code, Some(1));
     host.sh("test -e /etc/gitlab/gitlab.rb").ok();
 }

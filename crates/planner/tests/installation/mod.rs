@@ -205,6 +205,7 @@ fn environment<'a>(name: &str, lbs: impl Iterator<Item = &'a str>) -> Environmen
             watchdog: vec!["alertname=\"Watchdog\"".to_owned()],
             poll: Duration::from_secs(15),
             unreadable_for: Duration::from_mins(2),
+            min_age: Duration::from_mins(3),
             attribution: None,
         }),
         qa: BTreeMap::new(),

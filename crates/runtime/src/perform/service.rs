@@ -37,7 +37,6 @@ async fn tell(act: &Act, service: &ServiceAction) -> Result<bool, Box<Stop>> {
         return Ok(false);
     }
     traffic::still_drained(act).await?;
-    let old = before.services.get(&service.name).and_then(|seen| seen.pid);
     let profile = &act.plan.topology.profile;
     let argv = match service.how {
         ServiceHow::Hup => &profile.hup,
@@ -46,12 +45,11 @@ async fn tell(act: &Act, service: &ServiceAction) -> Result<bool, Box<Stop>> {
     let work = command(argv, service)?;
     let step = act.step.id.part(service.name.as_str());
     act.job_on(act.host()?.name.clone(), step, work, profile.command_timeout).await?;
-    // The command may return before anything happened: only a new process that runs the build counts.
-    let what = format!("a new process of {} that runs {target}", service.name);
+    // The command may return before anything happened: only what runs counts. Its process id says nothing, because a
+    // service that hands over by itself keeps its supervised one.
+    let what = format!("{} to run {target}", service.name);
     act.until(&what, deadline(act)?, POLL, || async {
-        let now = act.observe(Look::State).await?;
-        let pid = now.services.get(&service.name).and_then(|seen| seen.pid);
-        Ok(now.runs(&service.name, target) && pid != old)
+        Ok(act.observe(Look::State).await?.runs(&service.name, target))
     })
     .await?;
     Ok(true)

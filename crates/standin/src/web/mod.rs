@@ -35,6 +35,7 @@ pub(crate) struct Identity {
     pub fleet: String,
     pub metrics: Metrics,
     pub started: Duration,
+    /// The same moment as `started`, on the clock that only goes forward.
     pub booted: Instant,
     pub in_flight: AtomicU64,
     pub alert_after: Duration,
@@ -141,7 +142,7 @@ pub(crate) async fn serve(
         settings,
         requests: AtomicU64::new(0),
     });
-    let flaw = web.identity.build.flaw;
+    let (flaw, booted) = (web.identity.build.flaw, web.identity.booted);
     crate::say(&format!("{service} {} is booting", web.identity.build.version));
     tokio::time::sleep(BOOT).await;
     let listener = TcpListener::bind(("0.0.0.0", port))
@@ -150,7 +151,7 @@ pub(crate) async fn serve(
     crate::say(&format!("{service} {} listens on {port}", web.identity.build.version));
     let death = async {
         if flaw == Some(Flaw::DiesAfterFiveSeconds) {
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            tokio::time::sleep_until(booted + Duration::from_secs(5)).await;
         } else {
             std::future::pending::<()>().await;
         }

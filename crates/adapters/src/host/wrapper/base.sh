@@ -14,6 +14,8 @@ export LC_ALL PATH
 
 state=/var/lib/serin
 archives=/var/cache/apt/archives
+# What every program is started with, besides the variables that it is given.
+environment="PATH=$PATH HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l"
 # The last bytes of an output that are ever sent.
 tail_bytes=65536
 
@@ -23,6 +25,7 @@ tail_bytes=65536
 block() { printf 'data %s\n%s' "${#1}" "$1" >&4; }
 
 block_of_log() { # FILE: a snapshot first, for the job may still be writing
+    if [ ! -s "$1" ]; then block ''; return 0; fi
     tail -c "$tail_bytes" "$1" >"$scratch/tail" 2>/dev/null
     printf 'data %s\n' "$(wc -c <"$scratch/tail")" >&4
     cat "$scratch/tail" >&4

@@ -10,7 +10,8 @@ op_haproxy() { # SOCKET FENCE|- SECONDS COMMAND...
 }
 
 # One connection a command, read to its end: HAProxy's replies have no other reliable end. The whole answer is printed
-# at once, so that a failure half-way leaves no half of a block. The master's socket knows no severity.
+# at once, so that a failure half-way leaves no half of a block. The master's socket knows no severity,
+# and closes only when it is told to: its commands must end in `;quit`.
 # shellcheck disable=SC2016 # perl's own variables.
 haproxy_perl='
 use strict; use Socket; use Errno;

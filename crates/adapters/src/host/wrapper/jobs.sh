@@ -1,9 +1,12 @@
 # ── Who lives ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 stat_of() { # PID: state, group and start of a process; its name may hold anything but ends at the last bracket
-    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    { IFS= read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+    # A line end in the name, which only a name made to deceive has.
+    case $stat in *') '*) ;; *) stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1 ;; esac
     # shellcheck disable=SC2086 # The fields are numbers, one letter aside.
     set -- ${stat##*) }
+    [ $# -ge 20 ] || return 1
     letter=$1 group=$3
     shift 19
     ticks=$1
@@ -61,8 +64,7 @@ judge_unlocked() { # the supervisor of attempt $last is gone
 
 tell_job() { # note, log, and how attempt $last is
     [ "$job" != never ] || { end never; return 0; }
-    note=
-    [ ! -e "$dir/note.$last" ] || IFS= read -r note <"$dir/note.$last"
+    { read -r fence; IFS= read -r note; } <"$dir/claimed.$last"
     block "$note"
     block_of_log "$dir/log.$last"
     status=
@@ -89,20 +91,24 @@ start_fenced() { # KIND ARGUMENT...: attaches, answers with what is known, or st
     if [ "$job" = running ]; then end running "$last"; return 0; fi
     if [ "$attempt" -lt "$last" ]; then end refused "attempt $last of this step came after attempt $attempt"; return 0; fi
     if [ "$job" != never ] && [ "$attempt" -eq "$last" ]; then tell_job; return 0; fi
-    if ! claim; then end refused "cannot write $dir: $(df -P "$state" | tail -n 1)"; return 0; fi
+    if ! claim; then
+        exec 9>&-
+        end refused "cannot write $dir: $(df -P "$state" | tail -n 1)"
+        return 0
+    fi
     # The lock passes on to the supervisor: it is never free between this line and the end of the job.
     setsid "$0" supervise "$dir" "$attempt" "$@" </dev/null >/dev/null 2>&1 3<&- 4>&- 8>&- &
     exec 9>&-
     end running "$attempt"
 }
 
-claim() {
-    mkdir -p "$dir" && sync "$run" "$state/jobs" "$state" || return 1
+claim() { # not on disk yet: until `gate` puts it there, with the start itself, nothing has begun
+    [ -d "$run" ] || { mkdir "$run" && sync "$state/jobs"; } || return 1
+    [ -d "$dir" ] || mkdir "$dir" || return 1
     exec 9>"$dir/lock"
     flock -w 5 9 || return 1
-    new=$dir/.note.new
-    printf '%s\n' "$note" >"$new" && sync "$new" && mv "$new" "$dir/note.$attempt" \
-        && put "$dir/claimed.$attempt" "fence $wanted_fence"
+    printf 'fence %s\n%s\n' "$wanted_fence" "$note" >"$dir/.claimed.new" \
+        && mv "$dir/.claimed.new" "$dir/claimed.$attempt"
 }
 
 op_wait() { # RUN STEP ATTEMPT SECONDS: until the attempt ends, at most so long; the supervisor's lock wakes it
@@ -141,7 +147,7 @@ gate() { # DIR ATTEMPT KIND ARGUMENT...: becomes the job, once it is on disk whi
     shift 3
     boot_identity
     stat_of $$
-    put "$dir/started.$last" "$$ $$ $ticks $boot" || { echo "serin: cannot write $dir"; exit 125; }
+    if ! put_start; then echo "serin: cannot write $dir"; exit 125; fi
     exec 9>&-
     case $kind in
     command) clean "$@" ;;
@@ -149,8 +155,14 @@ gate() { # DIR ATTEMPT KIND ARGUMENT...: becomes the job, once it is on disk whi
     esac
 }
 
+put_start() {
+    started=$dir/.started.new
+    printf '%s\n' "$$ $$ $ticks $boot" >"$started" && sync "$dir/claimed.$last" "$started" \
+        && mv "$started" "$dir/started.$last" && sync "$dir" "${dir%/*}"
+}
+
 clean() { # [NAME=VALUE]... PROGRAM ARGUMENT...: becomes the program, in a small and known environment
-    exec env -i --default-signal PATH="$PATH" HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
-        NEEDRESTART_MODE=l "$@"
+    # shellcheck disable=SC2086 # Words of our own.
+    exec env -i --default-signal $environment "$@"
 }
 

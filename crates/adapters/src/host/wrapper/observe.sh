@@ -1,12 +1,16 @@
 # ── Short commands ──────────────────────────────────────────────────────────────────────────────────────────────
 
 errors_to=2
-bounded() { # SECONDS [NAME=VALUE]... PROGRAM ARGUMENT...
-    (seconds=$1; shift; exec 3<&- 4>&- 2>&"$errors_to"; clean timeout -k 5 "$seconds" env "$@") </dev/null
+bounded() { # SECONDS [NAME=VALUE]... PROGRAM ARGUMENT...: becomes it; what runs out of time is asked, then killed
+    exec 3<&- 4>&- 2>&"$errors_to" </dev/null
+    seconds=$1
+    shift
+    # shellcheck disable=SC2086 # Words of our own.
+    exec timeout -k 5 "$seconds" env -i --default-signal $environment "$@"
 }
 
 op_read() { # SECONDS [NAME=VALUE]... PROGRAM ARGUMENT...
-    { errors_to=1; bounded "$@"; echo $? >"$scratch/status"; } 4>&- | tail -c "$tail_bytes" >"$scratch/output"
+    { (errors_to=1; bounded "$@"); echo $? >"$scratch/status"; } 4>&- | tail -c "$tail_bytes" >"$scratch/output"
     IFS= read -r status <"$scratch/status"
     block_of_log "$scratch/output"
     end exited "$status"
@@ -18,7 +22,10 @@ op_hello() {
         command -v "$tool" >/dev/null || missing="$missing $tool"
     done
     if [ -n "$missing" ]; then end refused "this host lacks:$missing"; return 0; fi
-    if ! put "$state/writable" yes; then end refused "cannot write to $state"; return 0; fi
+    written=no probe=$state/.probe.$$
+    printf 'can this be written?\n' >"$probe" && sync "$probe" && written=yes
+    rm -f "$probe"
+    if [ "$written" = no ]; then end refused "cannot write to $state"; return 0; fi
     stored_fence
     boot_identity
     end ok "$fence" "$boot"
@@ -31,7 +38,9 @@ op_observe() { # words that each begin with what they are about; see `take`
     boot_identity
     seen="boot $boot
 fence $fence
-free $(df -P -B1 --output=avail / "$archives" 2>/dev/null | sed 1d | sort -n | head -n 1 | tr -d ' ')"
+free $(free_bytes)"
+    read -r up rest </proc/uptime
+    now=$(date +%s%N)
     package=
     while [ $# -gt 0 ]; do
         word=$1
@@ -47,6 +56,17 @@ free $(df -P -B1 --output=avail / "$archives" 2>/dev/null | sed 1d | sort -n | h
     done
     block "$seen"
     end ok
+}
+
+free_bytes() { # the least of where packages are fetched to and where they are unpacked
+    least=
+    while read -r bytes; do
+        case $bytes in '' | *[!0-9]*) continue ;; esac
+        [ "${least:-$bytes}" -lt "$bytes" ] || least=$bytes
+    done <<END
+$(df -B1 --output=avail / "$archives" 2>/dev/null)
+END
+    echo "${least:-0}"
 }
 
 see() { seen="$seen
@@ -85,6 +105,9 @@ END
 
 see_package() {
     query_package
+    list=/var/lib/dpkg/info/$package.list
+    [ -e "$list" ] || list=$(ls "/var/lib/dpkg/info/$package":*.list 2>/dev/null)
+    laid=$(stat -c %.2Y "$list" 2>/dev/null) || laid=0.00
     case $found in
     absent) see package absent ;;
     installed) see package installed "$version" ;;
@@ -122,11 +145,7 @@ END
 }
 
 older_than_package() { # tells whether $pid started before the files of $package were laid down
-    list=/var/lib/dpkg/info/$package.list
-    [ -e "$list" ] || list=$(ls "/var/lib/dpkg/info/$package":*.list 2>/dev/null) || return 1
-    laid=$(stat -c %.2Y "$list") now=$(date +%s%N) || return 1
     stat_of "$pid" || return 1
-    read -r up rest </proc/uptime
     # All in hundredths of a second, which is what Linux counts a process's start in.
     whole=${up%.*} part=${up#*.}
     started=$((now / 10000000 - (whole * 100 + 1$part - 100) + ticks))
@@ -139,7 +158,7 @@ see_config_management() { # COUNT WORD...
     take "$@"
     case $status in
     0) see config-management running ;;
-    12[4-7] | 1[3-9]? | 2??) see config-management unknown "status $status $(head -n 1 "$scratch/error")" ;;
+    12[4-9] | 1[3-9]? | 2??) see config-management unknown "status $status $(head -n 1 "$scratch/error")" ;;
     *) see config-management stopped ;;
     esac
 }

@@ -72,7 +72,12 @@ fetch() {
     fail 11 "what was fetched as $package $version has SHA-256 $file_digest, not $digest; it was removed"
 }
 
-download() { patiently apt -d --reinstall install "$package=$version"; }
+download() {
+    # An interrupted dpkg makes apt refuse even to fetch unless it takes no locks; what it fetches is proven anyway.
+    # Mending is not done here: a fetch must change nothing on a host that serves.
+    if [ -n "$(ls /var/lib/dpkg/updates 2>/dev/null)" ]; then set -- -o Debug::NoLocking=1; fi
+    patiently apt "$@" -d --reinstall install "$package=$version"
+}
 
 refresh() { # one repository that is down must not matter if the build's bytes are listed all the same
     why=''
@@ -98,16 +103,19 @@ install_build() {
         echo "serin: $package $version was installed already"
         exit 0
     fi
+    # apt takes a half-installed package of the wanted version for the newest there is, and does nothing.
+    again=''
+    [ "$found" != broken ] || again=--reinstall
     version=$wanted_version
     cached || fail 10 "$package $version with SHA-256 $digest is not in $archives: it must be fetched first"
     log_from=$(wc -c <"$log")
-    planned=$(apt -s --no-download install "$package=$version") || fail 15 "apt cannot install $package $version: $(reason)"
+    planned=$(apt -s --no-download $again install "$package=$version") || fail 15 "apt cannot install $package $version: $(reason)"
     removed=$(printf '%s\n' "$planned" | sed -n -e 's/^Remv \([^ ]*\).*/\1/p' -e 's/^Purg \([^ ]*\).*/\1/p' | tr '\n' ' ')
     [ -z "$removed" ] || fail 12 "installing $package $version would remove: $removed"
     # apt drops a hold by installing; a restart of the host in between must not lose it.
     if [ -n "$(apt-mark showhold "$package")" ]; then : >"$held"; sync "$held"; fi
     status=0
-    patiently apt --no-download install "$package=$version" || status=15
+    patiently apt --no-download $again install "$package=$version" || status=15
     why=$(reason)
     hold_again
     [ "$status" -eq 0 ] || fail 15 "installing $package $version failed: $why"

@@ -2,7 +2,7 @@
 
 serve() {
     exec 3<&0 4>&1 </dev/null 1>&2
-    if ! mkdir -p "$state/jobs"; then printf '\nSERIN-1 broken cannot make %s\n' "$state" >&4; exit 1; fi
+    if ! { [ -d "$state/jobs" ] || { mkdir -p "$state/jobs" && sync "$state" "${state%/*}"; }; }; then printf '\nSERIN-1 broken cannot make %s\n' "$state" >&4; exit 1; fi
     # In memory where there is any: a host whose disk is full must still be observed.
     scratch=$(mktemp -d /run/serin.XXXXXX) || scratch=$(mktemp -d "$state/scratch.XXXXXX") || {
         printf '\nSERIN-1 broken neither /run nor %s can be written to\n' "$state" >&4

@@ -1,0 +1,50 @@
+# What there is to do here. `make` alone lists it. Every target sets up what it needs and prints what it installs.
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+TARGET := $(or $(CARGO_TARGET_DIR),target)/debug
+LAB := scripts/as-root $(TARGET)/serin-lab
+
+.PHONY: help setup build demo test soak lint fmt docs bench-overhead lab-build lab-up lab-down clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Install what the lab and the tests need from Debian (root or sudo; starts no service)
+	@scripts/setup
+
+build: ## Build every program, unoptimised
+	@cargo build --quiet --workspace
+
+demo: ## Start the lab and take a new build to the canary, under traffic
+	@scripts/demo
+
+test: ## Everything that must hold before a change goes in; ends with the lab, end to end
+	@scripts/test
+
+soak: ## The end-to-end tests with every count in full (hours)
+	@SERIN_SOAK=1 scripts/test
+
+lint: ## Formatting, clippy with warnings denied, and the house rules
+	@scripts/lint
+
+fmt: ## Format the code
+	@cargo fmt --all
+
+docs: ## Write the generated documents again
+	@cargo build --quiet -p serin-cli
+	@cargo xtask docs
+
+bench-overhead: lab-build ## Measure what Serin adds to each step on the lab's hosts, and its memory
+	@scripts/bench-overhead
+
+lab-build:
+	@cargo build --quiet -p serin-cli -p serin-lab -p serin-standin
+
+lab-up: setup lab-build ## Start the lab in .lab
+	@$(LAB) up
+
+lab-down: lab-build ## End the lab
+	@$(LAB) down
+
+clean: ## Remove what was built (a lab that is up stays: make lab-down)
+	@cargo clean --quiet

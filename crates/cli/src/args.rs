@@ -1,0 +1,155 @@
+//! The command line. Its help is where a release manager learns Serin.
+
+use clap::{Args, Parser, Subcommand};
+use serin_model::{DebVersion, PipelineName, RunId};
+use serin_traffic::{BaseUrl, Endpoint};
+use std::path::PathBuf;
+
+/// Continuous delivery for fleets of hosts that are installed from Debian packages and served through HAProxy.
+///
+/// A release manager's day: `serin builds` shows what there is, `serin plan to-canary BUILD` what would happen, and
+/// `serin run to-canary BUILD` makes it happen, in the foreground, stopping by itself when anything looks wrong.
+/// From any other terminal, `serin status` and `serin why` say how things stand, `serin halt` stops the run safely, and
+/// `serin resume` lets it go on. If this machine or process dies, `serin adopt` takes the run over where it was.
+#[derive(Debug, Parser)]
+#[command(name = "serin", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// The configuration [default: serin.toml here, then /etc/serin/serin.toml]
+    #[arg(long, short, global = true, value_name = "FILE", env = "SERIN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON: one object, or one object a line while something is going on
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more about what Serin itself does
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// Returns what is to be printed.
+    pub(crate) fn format(&self) -> crate::show::Format {
+        if self.json { crate::show::Format::Json } else { crate::show::Format::Text }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check the configuration, reach everything, and say what would stop a run
+    Doctor,
+    /// List the builds in the package repository, newest first
+    Builds {
+        /// How many
+        #[arg(long, short = 'n', default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show what a run would do, without doing anything
+    Plan(Recipe),
+    /// Run a pipeline for a build, in the foreground
+    Run(Recipe),
+    /// Show every environment: who it belongs to, what goes on there, which hosts are out of service
+    Status,
+    /// List all runs, newest first
+    Runs,
+    /// Show one run: its stages, its halt, and every host that it has out of service
+    Show(Show),
+    /// Follow a run that another process acts for
+    Watch {
+        /// The run [default: the newest]
+        run: Option<RunId>,
+    },
+    /// Stop a run: nothing new is started, hosts in the middle are brought to safety
+    Halt(Decision),
+    /// Lift a run's halt: what failed is tried again
+    Resume(Decision),
+    /// Give a halted run up: its environments are free for other runs
+    Cancel(Decision),
+    /// Take over the run of a process that died, and go on where it was
+    Adopt {
+        /// The run [default: the one that is not over]
+        run: Option<RunId>,
+    },
+    /// Say everything that blocks now: alerts, claims, halts, hosts out of service
+    Why,
+    /// Send constant HTTP traffic, and say exactly what came back
+    Traffic(Traffic),
+    /// Check or print things about the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print shell completions
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check the configuration without reaching anything
+    Check,
+    /// Print the JSON schema of serin.toml, for editors
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Recipe {
+    /// The pipeline, for example to-canary
+    pub(crate) pipeline: PipelineName,
+    /// The build's complete version [default: the newest build in the repository by Debian's order]
+    pub(crate) build: Option<DebVersion>,
+    /// List every step, not only stages and hosts
+    #[arg(long)]
+    pub(crate) steps: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The run, for example r-7 [default: the newest]
+    pub(crate) run: Option<RunId>,
+    /// Show every event
+    #[arg(long)]
+    pub(crate) events: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Decision {
+    /// The run [default: the one that is not over]
+    pub(crate) run: Option<RunId>,
+    /// Why; it is recorded and shown to everybody
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Traffic {
+    /// Where to, for example http://127.0.0.1:8080; several take turns
+    #[arg(required = true)]
+    pub(crate) bases: Vec<BaseUrl>,
+    /// Requests a second
+    #[arg(long, default_value_t = 100.0)]
+    pub(crate) rate: f64,
+    /// For how long, for example 30s or 5m [default: until interrupted]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub(crate) length: Option<std::time::Duration>,
+    /// What to ask for, for example 'GET /path weight=3 cookie=a=b host=canary.x'; may be given several times
+    #[arg(long, short, default_value = "GET /")]
+    pub(crate) endpoint: Vec<Endpoint>,
+    /// How long a request may take
+    #[arg(long, value_parser = duration, default_value = "10s")]
+    pub(crate) timeout: std::time::Duration,
+    /// The seed of the choice between endpoints
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let parsed: Result<jiff::SignedDuration, _> = text.parse();
+    parsed
+        .ok()
+        .and_then(|duration| std::time::Duration::try_from(duration).ok())
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| format!("{text:?} is not a time: write for example 30s, 5m or 1h 30m"))
+}

@@ -1,0 +1,288 @@
+//! Acting for a run: starting one, adopting one, and deciding about one.
+
+use super::plan;
+use crate::args::{Decision, Recipe};
+use crate::context::{Context, user};
+use crate::failure::{Code, Failure, chain};
+use crate::show::{line, progress::Progress};
+use serin_engine::{Command, Run};
+use serin_journal::{LeaseRefused, Scope};
+use serin_model::{EnvironmentName, Reason, RunId};
+use serin_runtime::inbox::{Ask, Request};
+use serin_runtime::{AdoptError, Controller, Ended, records};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// How long to wait for the process that acts for a run to answer a command.
+const ANSWER: Duration = Duration::from_secs(20);
+
+pub(crate) async fn run(context: &Context, recipe: &Recipe) -> Result<Code, Failure> {
+    free(context, recipe).await?;
+    let ports = context.ports()?;
+    let planned = plan::make(context, &ports, recipe).await?;
+    if !context.json() {
+        plan::print(&planned, recipe);
+        line("");
+    }
+    if planned.plan.is_empty() {
+        return Ok(Code::Done);
+    }
+    let now = context.clock.now();
+    let id = serin_runtime::start(context.journal.as_ref(), planned.plan, &user(), now).await?;
+    if !context.json() {
+        line(format!(
+            "run {id} begins; from another terminal: serin status, serin halt {id} --reason …"
+        ));
+    }
+    let code = drive(context, ports, id.clone(), None).await?;
+    give_up_if_untouched(context, &id).await?;
+    Ok(code)
+}
+
+/// A run whose environment belongs to another is refused before it is made.
+async fn free(context: &Context, recipe: &Recipe) -> Result<(), Failure> {
+    let pipeline = context.config.pipelines.get(&recipe.pipeline);
+    let first = pipeline.and_then(|pipeline| pipeline.stages.first());
+    let claims = context.journal.claims().await?;
+    let Some((environment, run)) = first.and_then(|stage| claims.get_key_value(&stage.environment))
+    else {
+        return Ok(());
+    };
+    Err(busy(environment, run))
+}
+
+fn busy(environment: &EnvironmentName, run: &RunId) -> Failure {
+    Failure::new(Code::Refused, format!("{environment} belongs to run {run}")).hint(format!(
+        "`serin show {run}` says how it stands; it keeps the environment until it is finished or cancelled"
+    ))
+}
+
+/// A run that lost the race for its first environment has done nothing: it does not stay around as halted.
+async fn give_up_if_untouched(context: &Context, id: &RunId) -> Result<(), Failure> {
+    let (run, _) = records::load(context.journal.as_ref(), id).await?;
+    let untouched = run.plan.steps().all(|(_, _, step)| run.attempts(&step.id) == 0);
+    let serin_engine::Status::Halted(reason @ Reason::Claimed { environment, run: other }) =
+        &run.status
+    else {
+        return Ok(());
+    };
+    if untouched {
+        let by = user();
+        let cancel = Command::Cancel { by, why: reason.to_string() };
+        drive(context, context.ports()?, id.clone(), Some(cancel)).await?;
+        return Err(busy(environment, other));
+    }
+    Ok(())
+}
+
+pub(crate) async fn adopt(context: &Context, run: Option<RunId>) -> Result<Code, Failure> {
+    let id = context.open_run(run).await?;
+    let (run, _) = records::load(context.journal.as_ref(), &id).await?;
+    if run.is_over() {
+        return Err(Failure::new(
+            Code::Refused,
+            format!("run {id} is over: there is nothing to adopt"),
+        ));
+    }
+    drive(context, context.ports()?, id, None).await
+}
+
+/// Asks something of a run: through the inbox when a process acts for it, or else by acting for it.
+pub(crate) async fn ask(context: &Context, decision: Decision, ask: Ask) -> Result<Code, Failure> {
+    if decision.reason.trim().is_empty() {
+        return Err(Failure::new(Code::Refused, "the reason is empty")
+            .hint("say why in a few words: it is recorded and shown to everybody"));
+    }
+    let id = context.open_run(decision.run).await?;
+    let (run, _) = records::load(context.journal.as_ref(), &id).await?;
+    let request = Request { run: id.clone(), by: user(), why: decision.reason, ask };
+    refuse_early(&run, &id, ask)?;
+    let environment = run.environments.keys().next().cloned();
+    let holder = context.journal.holder(&Scope::Run(id.clone())).await?;
+    match (holder, environment) {
+        (Some((holder, false)), Some(environment)) => {
+            line(format!("{holder} acts for run {id}; asking it"));
+            send(context, &environment, &request).await
+        }
+        (Some(_) | None, _) => drive(context, context.ports()?, id, Some(request.into())).await,
+    }
+}
+
+/// What the run's records already refuse needs nobody to act for it.
+fn refuse_early(run: &Run, id: &RunId, ask: Ask) -> Result<(), Failure> {
+    let halted = matches!(run.status, serin_engine::Status::Halted(_));
+    let refuse = |why: String| Err(Failure::new(Code::Refused, why));
+    match ask {
+        _ if run.is_over() => refuse(format!("run {id} is over")),
+        Ask::Halt if halted => refuse(format!("run {id} is halted already")),
+        Ask::Resume if !halted => {
+            refuse(format!("run {id} is not halted: there is nothing to resume"))
+        }
+        Ask::Cancel if !halted => {
+            Err(Failure::new(Code::Refused, format!("run {id} is not halted")).hint(format!(
+                "halt it first, so that no host is left in the middle: serin halt {id} --reason …"
+            )))
+        }
+        Ask::Halt | Ask::Resume | Ask::Cancel => Ok(()),
+    }
+}
+
+async fn send(
+    context: &Context,
+    environment: &EnvironmentName,
+    request: &Request,
+) -> Result<Code, Failure> {
+    let body = serde_json::to_string(request).unwrap_or_default();
+    let now = context.clock.now();
+    let command = context.journal.send(environment, &body, now).await?;
+    let end = now.plus(ANSWER);
+    loop {
+        if let Some(answer) = context.journal.answered(command).await? {
+            line(format!("run {}: {answer}", request.run));
+            let accepted = answer == "accepted";
+            return Ok(if accepted { Code::Done } else { Code::Refused });
+        }
+        let now = context.clock.now();
+        if now >= end {
+            return Err(Failure::new(
+                Code::TakenOver,
+                format!("nobody answered within {} s", ANSWER.as_secs()),
+            )
+            .hint(format!(
+                "the command stays in the inbox; if that process is stuck, `serin adopt {}` takes over",
+                request.run
+            )));
+        }
+        context.clock.sleep_until(now.plus(Duration::from_millis(100))).await;
+    }
+}
+
+/// Acts for a run in the foreground until it ends one way or another.
+async fn drive(
+    context: &Context,
+    ports: serin_runtime::ports::Ports,
+    id: RunId,
+    first: Option<Command>,
+) -> Result<Code, Failure> {
+    let observer = Box::new(Progress::new(id.clone(), context.format()));
+    let adopted = Controller::adopt(
+        context.journal.clone(),
+        ports,
+        id.clone(),
+        Context::settings(),
+        observer,
+    );
+    let mut controller = adopted.await.map_err(|error| not_adopted(&id, error))?;
+    let (sender, commands) = mpsc::channel(4);
+    if let Some(command) = first {
+        // The channel was just made, with room for it.
+        drop(sender.try_send(command));
+    }
+    let interrupts = tokio::spawn(interrupts(id.clone(), sender));
+    let ended = controller.drive(commands).await;
+    interrupts.abort();
+    Ok(say_end(context, &id, controller.run(), ended))
+}
+
+fn not_adopted(id: &RunId, error: AdoptError) -> Failure {
+    match error {
+        AdoptError::Lease(LeaseRefused::Held { holder, .. }) => {
+            Failure::new(Code::Refused, format!("{holder} acts for run {id} and lives")).hint(
+                format!(
+                    "`serin watch {id}` follows it; `serin halt {id} --reason …` asks it to stop"
+                ),
+            )
+        }
+        AdoptError::Read(error) => error.into(),
+        error @ (AdoptError::Lease(_) | AdoptError::Append(_) | AdoptError::Illegal(_)) => {
+            Failure::new(Code::Journal, chain(&error))
+        }
+    }
+}
+
+/// The first interrupt halts safely, the second explains, the third leaves.
+async fn interrupts(id: RunId, commands: mpsc::Sender<Command>) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    let mut count = 0;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        count += 1;
+        match count {
+            1 => {
+                line("interrupted: halting. Hosts in the middle are brought to safety first");
+                if commands.send(Command::Halt(Reason::Interrupted)).await.is_err() {
+                    return;
+                }
+            }
+            2 => line(format!(
+                "still bringing hosts to safety: what runs on a host is never cut off. Interrupt once more to leave \
+                 now; jobs on hosts go on, hosts stay as they are, and `serin adopt {id}` takes over"
+            )),
+            _ => {
+                line(format!("left. Run {id} goes on with: serin adopt {id}"));
+                #[expect(clippy::exit, reason = "the person insists; the journal has everything")]
+                std::process::exit(Code::Left.number().into());
+            }
+        }
+    }
+}
+
+/// Says how it ended: what the state is, what Serin does now, and what the person can do.
+fn say_end(context: &Context, id: &RunId, run: &Run, ended: Ended) -> Code {
+    let say = |text: String| {
+        if !context.json() {
+            line(text);
+        }
+    };
+    match ended {
+        Ended::Finished => {
+            let hours = run.plan.stages.last().map_or(String::new(), |stage| stage.title.clone());
+            say(format!("\nrun {id} is finished: {} has passed {hours}", run.plan.build.version));
+            Code::Done
+        }
+        Ended::Halted(reason) => {
+            say(format!("\nrun {id} has halted: {reason}"));
+            super::look::out_of_service(run).into_iter().for_each(say);
+            let claims: Vec<String> = run.environments.keys().map(ToString::to_string).collect();
+            say(format!("it keeps {} until it is resumed or cancelled:", claims.join(", ")));
+            say(format!("  serin resume {id} --reason …   tries again what failed, and goes on"));
+            say(format!("  serin cancel {id} --reason …   gives it up, and frees the environment"));
+            Code::Halted
+        }
+        Ended::Cancelled => {
+            say(format!("\nrun {id} was given up"));
+            super::look::out_of_service(run).into_iter().for_each(say);
+            Code::Cancelled
+        }
+        Ended::LeaseLost(error) => {
+            say(format!(
+                "\nanother process has taken run {id} over: {error}. This one has stopped"
+            ));
+            Code::TakenOver
+        }
+        Ended::Journal(error) => {
+            Failure::new(Code::Journal, chain(&error))
+                .hint(format!(
+                    "nothing is started without its record; when the journal can be written again: serin adopt {id}"
+                ))
+                .print();
+            Code::Journal
+        }
+        Ended::Broken(illegal) => {
+            Failure::new(Code::Error, format!("Serin contradicts itself: {illegal}"))
+                .hint(format!(
+                    "nothing more is done; please report this with `serin show {id} --events`"
+                ))
+                .print();
+            Code::Error
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Looking at runs and environments: `status`, `runs`, `show`, `watch`.
+
+use crate::args::Show;
+use crate::context::Context;
+use crate::failure::{Code, Failure};
+use crate::show::{date, json, line, lines::Lines, print, table};
+use serin_engine::{Run, Status};
+use serin_journal::Scope;
+use serin_model::{RunId, Stage};
+use serin_runtime::records;
+use std::time::Duration;
+
+pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
+    let claims = context.journal.claims().await?;
+    if context.json() {
+        let claims: std::collections::BTreeMap<&str, &str> =
+            claims.iter().map(|(name, run)| (name.as_str(), run.as_str())).collect();
+        line(serde_json::to_string(&serde_json::json!({ "claims": claims })).unwrap_or_default());
+        return Ok(Code::Done);
+    }
+    for name in context.config.topology.environments.keys() {
+        let Some(id) = claims.get(name) else {
+            line(format!("{name}: free"));
+            continue;
+        };
+        let (run, _) = records::load(context.journal.as_ref(), id).await?;
+        line(format!("{name}: run {id}, {} of {}", run.plan.pipeline, run.plan.build.version));
+        line(format!("  {}", state(&run)));
+        line(format!("  {}", acting(context, id).await?));
+        out_of_service(&run).into_iter().for_each(line);
+    }
+    Ok(Code::Done)
+}
+
+async fn acting(context: &Context, id: &RunId) -> Result<String, Failure> {
+    let holder = context.journal.holder(&Scope::Run(id.clone())).await?;
+    Ok(match holder {
+        Some((holder, false)) => format!("{holder} acts for it"),
+        Some((holder, true)) => {
+            format!("{holder} acted for it and is dead: serin adopt {id} takes over")
+        }
+        None => format!("nobody acts for it: serin adopt {id}, resume or cancel it"),
+    })
+}
+
+/// Says how a run stands, in one line.
+pub(crate) fn state(run: &Run) -> String {
+    let stage = run.current().map(|(stage, number, lanes)| {
+        let title = stage.phases.get(number).map_or("", |phase| phase.title.as_str());
+        let done = lanes.iter().filter(|lane| run.next(lane).is_none()).count();
+        format!("stage {} ({}), {title}, {done} of {} done", stage.number, stage.title, lanes.len())
+    });
+    let stage = stage.unwrap_or_else(|| "every stage is done".to_owned());
+    match &run.status {
+        Status::Running => format!("running: {stage}"),
+        Status::Halting(reason) => format!("halting in {stage}: {reason}"),
+        Status::Halted(reason) => format!("halted in {stage}: {reason}"),
+        Status::Finished => "finished".to_owned(),
+        Status::Cancelled { by, why } => format!("given up by {by}: {why}"),
+    }
+}
+
+/// Names every host that a run has out of service, and why.
+pub(crate) fn out_of_service(run: &Run) -> Vec<String> {
+    let hosts = run.out_of_service();
+    if hosts.is_empty() {
+        return vec!["  no host is out of service because of it".to_owned()];
+    }
+    let show = |host: &serin_engine::OutOfService| {
+        let changed = if host.changed { "changed" } else { "not changed" };
+        format!("  OUT OF SERVICE  {}  ({changed})  {}", host.host, host.why)
+    };
+    hosts.iter().map(show).collect()
+}
+
+pub(crate) async fn runs(context: &Context) -> Result<Code, Failure> {
+    let mut rows = table(&["RUN", "BEGAN", "PIPELINE", "BUILD", "BY", "STATE"]);
+    let mut objects = Vec::new();
+    for summary in context.journal.runs().await? {
+        let (run, _) = records::load(context.journal.as_ref(), &summary.id).await?;
+        objects.push(serde_json::json!({
+            "run": summary.id.as_str(),
+            "began": summary.created.as_millis(),
+            "pipeline": run.plan.pipeline.as_str(),
+            "build": run.plan.build.version.as_str(),
+            "sha256": run.plan.build.sha256.as_str(),
+            "by": run.by,
+            "status": json::status(&run),
+        }));
+        rows.add_row([
+            summary.id.to_string(),
+            date(summary.created),
+            run.plan.pipeline.to_string(),
+            run.plan.build.version.to_string(),
+            run.by.clone(),
+            state(&run),
+        ]);
+    }
+    if context.json() {
+        line(serde_json::to_string(&objects).unwrap_or_default());
+    } else if objects.is_empty() {
+        line("there are no runs yet");
+    } else {
+        print(&rows);
+    }
+    Ok(Code::Done)
+}
+
+pub(crate) async fn show(context: &Context, what: Show) -> Result<Code, Failure> {
+    let Show { run, events } = what;
+    let id = context.newest(run).await?;
+    let (run, records) = records::load(context.journal.as_ref(), &id).await?;
+    if context.json() || events {
+        let mut lines = Lines::default();
+        let mut replayed: Option<Run> = None;
+        for (record, event) in &records {
+            match &mut replayed {
+                Some(run) => drop(run.apply(event)),
+                None => replayed = Run::new(event).ok(),
+            }
+            let Some(run) = &replayed else { continue };
+            if context.json() {
+                line(json::event(&id, run, record.at, event));
+            } else {
+                lines.render(run, record.at, event).into_iter().for_each(line);
+            }
+        }
+        return Ok(Code::Done);
+    }
+    let build = &run.plan.build;
+    line(format!("run {id}: {} of {} {}", run.plan.pipeline, build.package, build.version));
+    line(format!("  SHA-256 {}", build.sha256));
+    if let Some((first, _)) = records.first() {
+        line(format!("  begun {} by {}", date(first.at), run.by));
+    }
+    line(format!("  {}", state(&run)));
+    for stage in &run.plan.stages {
+        line(format!(
+            "  {} stage {}: {} ({})",
+            mark(&run, stage),
+            stage.number,
+            stage.title,
+            stage.environment
+        ));
+    }
+    if !run.is_over() {
+        line(format!("  {}", acting(context, &id).await?));
+    }
+    out_of_service(&run).into_iter().for_each(line);
+    Ok(Code::Done)
+}
+
+fn mark(run: &Run, stage: &Stage) -> &'static str {
+    let steps = || stage.phases.iter().flat_map(|p| &p.lanes).flat_map(|l| &l.steps);
+    if steps().all(|step| run.is_done(&step.id)) {
+        "passed "
+    } else if steps().any(|step| run.attempts(&step.id) > 0) {
+        "current"
+    } else {
+        "ahead  "
+    }
+}
+
+pub(crate) async fn watch(context: &Context, run: Option<RunId>) -> Result<Code, Failure> {
+    let id = context.newest(run).await?;
+    let mut lines = Lines::default();
+    let mut replayed: Option<Run> = None;
+    let mut last = 0;
+    loop {
+        for record in context.journal.read(&id, last).await? {
+            last = record.seq;
+            let event = records::read(&id, &record)?;
+            match &mut replayed {
+                Some(run) => drop(run.apply(&event)),
+                None => replayed = Run::new(&event).ok(),
+            }
+            let Some(run) = &replayed else { continue };
+            if context.json() {
+                line(json::event(&id, run, record.at, &event));
+            } else {
+                lines.render(run, record.at, &event).into_iter().for_each(line);
+            }
+        }
+        match replayed.as_ref().map(|run| &run.status) {
+            Some(Status::Finished) => return Ok(Code::Done),
+            Some(Status::Halted(_)) => return Ok(Code::Halted),
+            Some(Status::Cancelled { .. }) => return Ok(Code::Cancelled),
+            Some(Status::Running | Status::Halting(_)) | None => {}
+        }
+        let next = context.clock.now().plus(Duration::from_millis(250));
+        context.clock.sleep_until(next).await;
+    }
+}

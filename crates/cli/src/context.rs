@@ -1,0 +1,177 @@
+//! What commands work with: the configuration, the journal, the ports, and who is asking.
+
+use crate::failure::{Code, Failure, chain};
+use crate::show::Format;
+use serin_adapters::{
+    alerts::Alerts,
+    haproxy::HaProxy,
+    host::SystemHosts,
+    qa::Qa,
+    repository::{Pattern, Repository, RepositoryConfig},
+    ssh::SshConfig,
+};
+use serin_config::{Config, ConfigError};
+use serin_journal::{Holder, Journal, SqliteJournal};
+use serin_model::{RunId, Timestamp};
+use serin_runtime::{Settings, TokioClock, ports::Clock, ports::Ports, records};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a lease holds without a beat. A controller that is stopped this long may be replaced.
+const TTL: Duration = Duration::from_secs(15);
+
+/// What commands work with.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) clock: Arc<dyn Clock>,
+    format: Format,
+}
+
+impl Context {
+    /// Reads the configuration and opens the journal.
+    pub(crate) fn open(config: Option<&Path>, format: Format) -> Result<Self, Failure> {
+        let config = load(config)?;
+        let journal = SqliteJournal::open(&config.journal).map_err(|error| {
+            Failure::new(
+                Code::Journal,
+                format!(
+                    "could not open the journal {}: {}",
+                    config.journal.display(),
+                    chain(&error)
+                ),
+            )
+        })?;
+        Ok(Self { config, journal: Arc::new(journal), clock: Arc::new(clock()), format })
+    }
+
+    /// Returns what is to be printed.
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Tells whether JSON is to be printed.
+    pub(crate) fn json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Connects the real ports. Nothing is reached before it is asked.
+    pub(crate) fn ports(&self) -> Result<Ports, Failure> {
+        let ssh = &self.config.ssh;
+        let hosts = Arc::new(SystemHosts::new(
+            SshConfig {
+                config: ssh.config.clone(),
+                max_connecting: ssh.max_connecting,
+                connect_timeout: ssh.connect_timeout,
+                sudo: ssh.sudo,
+            },
+            Arc::clone(&self.clock),
+        ));
+        let load_balancers = Arc::new(HaProxy::new(Arc::clone(&hosts), Arc::clone(&self.clock)));
+        let alerts = Alerts::new().map_err(|error| Failure::new(Code::Error, chain(&error)))?;
+        Ok(Ports {
+            hosts,
+            load_balancers,
+            alerts: Arc::new(alerts),
+            qa: Arc::new(Qa::new(environment())),
+            clock: Arc::clone(&self.clock),
+        })
+    }
+
+    /// Connects the package repository.
+    pub(crate) fn repository(&self) -> Result<Repository, Failure> {
+        let from = &self.config.repository;
+        let kinds = from.kinds.iter().map(|(kind, text)| (*kind, Pattern::new(text))).collect();
+        let config = RepositoryConfig {
+            url: from.url.clone(),
+            suite: from.suite.clone(),
+            component: from.component.clone(),
+            architecture: from.architecture.clone(),
+            keyring: from.keyring.clone(),
+            package: self.config.topology.package.clone(),
+            kinds,
+        };
+        Repository::new(config).map_err(|error| Failure::new(Code::Refused, chain(&error)))
+    }
+
+    pub(crate) fn settings() -> Settings {
+        Settings { holder: holder(), ttl: TTL }
+    }
+
+    /// Returns the run that was named, or else the newest.
+    pub(crate) async fn newest(&self, run: Option<RunId>) -> Result<RunId, Failure> {
+        if let Some(run) = run {
+            return Ok(run);
+        }
+        let newest = self.journal.runs().await?.into_iter().next();
+        newest.map(|run| run.id).ok_or_else(|| Failure::new(Code::Refused, "there are no runs yet"))
+    }
+
+    /// Returns the run that was named, or else the only one that is not over.
+    pub(crate) async fn open_run(&self, run: Option<RunId>) -> Result<RunId, Failure> {
+        if let Some(run) = run {
+            return Ok(run);
+        }
+        let mut open = Vec::new();
+        for summary in self.journal.runs().await? {
+            let (run, _) = records::load(self.journal.as_ref(), &summary.id).await?;
+            if !run.is_over() {
+                open.push(summary.id);
+            }
+        }
+        match open.as_slice() {
+            [only] => Ok(only.clone()),
+            [] => Err(Failure::new(Code::Refused, "there is no run that is not over")),
+            several => {
+                let names = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                Err(Failure::new(Code::Refused, format!("several runs are not over: {names}"))
+                    .hint("name the one that is meant"))
+            }
+        }
+    }
+}
+
+/// Finds and reads the configuration.
+pub(crate) fn load(path: Option<&Path>) -> Result<Config, Failure> {
+    let found = path.map(PathBuf::from).or_else(|| {
+        ["serin.toml", "/etc/serin/serin.toml"].map(PathBuf::from).into_iter().find(|p| p.exists())
+    });
+    let Some(found) = found else {
+        return Err(Failure::new(Code::Config, "there is no serin.toml here or in /etc/serin")
+            .hint("name one with --config, or start from examples/gitlab.toml"));
+    };
+    serin_config::load(&found).map_err(|error| match error {
+        ConfigError::Wrong(diagnostics) => {
+            Failure::new(Code::Config, format!("{} is refused\n\n{diagnostics}", found.display()))
+        }
+        unreadable @ ConfigError::Unreadable { .. } => {
+            Failure::new(Code::Config, chain(&unreadable))
+        }
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one reading of the wall clock")]
+fn clock() -> TokioClock {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let millis = since.unwrap_or_default().as_millis();
+    TokioClock::new(Timestamp::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+}
+
+/// Who is asking: the person behind sudo, if there is one.
+#[expect(clippy::disallowed_methods, reason = "the environment is read at the edge")]
+pub(crate) fn user() -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    named.unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()))
+}
+
+fn environment() -> std::collections::BTreeMap<String, String> {
+    std::env::vars().collect()
+}
+
+fn holder() -> Holder {
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Holder { user: user(), machine, pid: std::process::id() }
+}

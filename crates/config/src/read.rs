@@ -1,0 +1,128 @@
+//! What a file of the right shape means: names, numbers, commands and how they hang together.
+//!
+//! Every function reports what is wrong to the [`Reader`] and carries on with what is left, so that a person sees all
+//! of it at once. A value that could not be read is `None`; whoever needs it gives up too, silently, because the
+//! reason was already reported. Only [`config`] decides: one report, and there is no configuration.
+
+mod built_in;
+mod environments;
+mod hosts;
+mod pipelines;
+mod roles;
+mod sources;
+mod values;
+
+pub(crate) use values::Reader;
+
+use crate::at::Text;
+use crate::diagnostic::Diagnostic;
+use crate::raw::{RawBuildKind, RawConfig, RawProfile, RawRepository, RawSsh};
+use crate::suggest::instead_of;
+use crate::{Config, Repository, Ssh, profiles};
+use serin_model::{BuildKind, Topology};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the journal is unless the file says otherwise.
+const JOURNAL: &str = "/var/lib/serin/journal.db";
+/// OpenSSH's server starts to refuse beyond ten logins in progress; hosts are many, jump hosts are few.
+const MAX_CONNECTING: usize = 16;
+/// More than this, and a jump host or the controller's own limits are hit first.
+const MOST_CONNECTING: i64 = 1000;
+/// A login over a jump host on a loaded machine.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Returns what a file says, or everything that is wrong with it.
+pub(crate) fn config(raw: &RawConfig, path: &Path) -> Result<Config, Vec<Diagnostic>> {
+    let mut reader = Reader::new(path);
+    let read = read(&mut reader, raw, path);
+    match read {
+        Some(config) if reader.found.is_empty() => Ok(config),
+        Some(_) | None => Err(reader.found),
+    }
+}
+
+fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
+    let package = reader.name(&raw.package.name);
+    let profile = profile(reader, raw);
+    let repository = repository(reader, &raw.repository);
+    let journal = raw.journal.as_ref().and_then(|journal| journal.path.as_ref());
+    let journal = journal.map_or(Some(PathBuf::from(JOURNAL)), |text| reader.path(text));
+    let ssh = ssh(reader, raw.ssh.as_ref());
+    let roles = roles::roles(reader, &raw.roles);
+    let environments = environments::environments(reader, raw, &roles);
+    let topology =
+        Topology { package: package?, profile: profile?, roles: roles.models(), environments };
+    let pipelines = pipelines::pipelines(reader, raw, &topology, &roles);
+    Some(Config {
+        topology,
+        repository: repository?,
+        journal: journal?,
+        ssh: ssh?,
+        pipelines,
+        path: path.to_owned(),
+    })
+}
+
+fn profile(reader: &mut Reader, raw: &RawConfig) -> Option<serin_model::Profile> {
+    let name = &raw.package.profile;
+    if !profiles::NAMES.contains(&name.get().as_str()) {
+        let message = format!("there is no profile `{}`", name.get());
+        reader.wrong(name.span(), message, instead_of(name.get(), profiles::NAMES));
+        return None;
+    }
+    let unchanged = RawProfile::default();
+    profiles::profile(reader, name.get(), raw.profile.as_ref().unwrap_or(&unchanged))
+}
+
+fn repository(reader: &mut Reader, raw: &RawRepository) -> Option<Repository> {
+    let url = reader.base_url(&raw.url);
+    let suite = reader.word_of_apt(&raw.suite);
+    let mut or = |text: Option<&Text>, default: &str| match text {
+        Some(text) => reader.word_of_apt(text),
+        None => Some(default.to_owned()),
+    };
+    let component = or(raw.component.as_ref(), "main");
+    let architecture = or(raw.architecture.as_ref(), "amd64");
+    let kinds = raw.kinds.iter().filter_map(|kind| {
+        let pattern = reader.not_empty(&kind.version, "a pattern such as `*-rc*`")?;
+        Some((build_kind(kind.kind), pattern))
+    });
+    let kinds = kinds.collect();
+    let keyring = reader.path(&raw.keyring);
+    Some(Repository {
+        url: url?,
+        suite: suite?,
+        component: component?,
+        architecture: architecture?,
+        keyring: keyring?,
+        kinds,
+    })
+}
+
+fn build_kind(raw: RawBuildKind) -> BuildKind {
+    match raw {
+        RawBuildKind::Nightly => BuildKind::Nightly,
+        RawBuildKind::Candidate => BuildKind::Candidate,
+        RawBuildKind::Official => BuildKind::Official,
+    }
+}
+
+fn ssh(reader: &mut Reader, raw: Option<&RawSsh>) -> Option<Ssh> {
+    let config = raw.and_then(|ssh| ssh.config.as_ref());
+    let config = match config {
+        Some(text) => Some(reader.path(text)?),
+        None => None,
+    };
+    let max_connecting = raw.and_then(|ssh| ssh.max_connecting.as_ref());
+    let connect_timeout = raw.and_then(|ssh| ssh.connect_timeout.as_ref());
+    Some(Ssh {
+        config,
+        max_connecting: max_connecting.map_or(MAX_CONNECTING, |number| {
+            let number = reader.whole(number, 1..=MOST_CONNECTING);
+            usize::try_from(number).unwrap_or(MAX_CONNECTING)
+        }),
+        connect_timeout: reader.duration_or(connect_timeout, CONNECT_TIMEOUT),
+        sudo: raw.and_then(|ssh| ssh.sudo).unwrap_or(true),
+    })
+}

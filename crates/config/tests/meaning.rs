@@ -1,0 +1,199 @@
+//! What a file that is right comes to: servers, recipes, defaults, paths.
+
+use serin_config::{Config, ConfigError, load, parse};
+use serin_model::{BuildKind, Environment, Pipeline, Quiet, ShareSpec, StageSpec, WorkSpec};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const BASE: &str = include_str!("base.toml");
+const GITLAB: &str = include_str!("../../../examples/gitlab.toml");
+
+fn read(text: &str) -> Config {
+    parse(text, Path::new("/etc/serin/serin.toml")).expect("a file that is right")
+}
+
+fn without_pipelines(text: &str) -> &str {
+    text.split_once("[[pipelines").expect("pipelines").0
+}
+
+/// The servers of a host, in one line each; `?` marks a backend that may be empty.
+fn servers(config: &Config, environment: &str, host: &str) -> Vec<String> {
+    let environment = environment.parse().expect("a name");
+    let host = config.topology.host(&environment, &host.parse().expect("a name")).expect("a host");
+    let shown = |may: bool| if may { "?" } else { "" };
+    host.servers.iter().map(|server| format!("{server}{}", shown(server.may_be_empty))).collect()
+}
+
+/// A recipe, one stage a line.
+fn recipe(pipeline: &Pipeline) -> String {
+    let stage = |stage: &StageSpec| {
+        let work = match &stage.work {
+            WorkSpec::Migrations => "migrations".to_owned(),
+            WorkSpec::PostDeploymentMigrations => "post-deployment migrations".to_owned(),
+            WorkSpec::Roles(roles) => format!("{roles:?}"),
+        };
+        let share = match stage.share {
+            ShareSpec::Keep => "",
+            ShareSpec::ZeroThenAfterCanary => " share",
+        };
+        format!(
+            "{} {}/{} {work}{share} qa {:?} bake {}s\n",
+            stage.number,
+            stage.environment,
+            stage.fleet,
+            stage.qa,
+            stage.bake.as_secs()
+        )
+    };
+    pipeline.stages.iter().map(stage).collect()
+}
+
+#[test]
+fn a_host_has_a_server_in_every_backend_of_its_roles_on_every_load_balancer() {
+    let config = read(GITLAB);
+    assert_eq!(
+        servers(&config, "production", "web-07.gprd"),
+        ["lb-01:web/web-07", "lb-02:web/web-07"]
+    );
+    assert_eq!(
+        servers(&config, "production", "api-cny-01.gprd"),
+        [
+            "lb-01:api/api-cny-01",
+            "lb-01:canary_api/api-cny-01?",
+            "lb-02:api/api-cny-01",
+            "lb-02:canary_api/api-cny-01?",
+        ]
+    );
+    assert_eq!(servers(&config, "production", "sidekiq-01.gprd"), [""; 0]);
+}
+
+#[test]
+fn only_a_backend_of_one_host_or_of_a_canary_may_be_empty() {
+    let config = read(GITLAB);
+    assert_eq!(servers(&config, "staging", "api-01.gstg"), ["lb-01:api/api-01?"]);
+    assert_eq!(servers(&config, "staging", "web-01.gstg"), ["lb-01:web/web-01"]);
+}
+
+#[test]
+fn a_server_is_named_as_its_role_says() {
+    let named = BASE.replace("backends = [\"web\"]", "backends = [\"web\"]\nserver = \"s-{host}\"");
+    assert_eq!(servers(&read(&named), "staging", "web-02.gstg"), ["lb-01:web/s-web-02.gstg"]);
+}
+
+#[test]
+fn the_built_in_pipeline_is_the_six_stages() {
+    let config = read(without_pipelines(GITLAB));
+    let pipelines: Vec<_> = config.pipelines.values().collect();
+    insta::assert_snapshot!(recipe(pipelines[0]), @r#"
+    1 staging/main migrations qa [] bake 300s
+    2 staging/main [gitaly] qa [smoke] bake 300s
+    3 staging/main [api, git, sidekiq, web] qa [smoke] bake 300s
+    4 staging/main post-deployment migrations qa [] bake 300s
+    5 production/main migrations qa [smoke] bake 300s
+    6 production/canary [api, git, web] share qa [canary] bake 300s
+    "#);
+    assert_eq!(pipelines.len(), 1);
+}
+
+#[test]
+fn the_written_pipeline_of_the_example_differs_from_the_built_in_one_in_its_bakes_only() {
+    let of = |text: &str| {
+        let mut config = read(text);
+        let (_, mut pipeline) = config.pipelines.pop_first().expect("a pipeline");
+        for stage in &mut pipeline.stages {
+            stage.bake = Duration::ZERO;
+            if let WorkSpec::Roles(roles) = &mut stage.work {
+                roles.sort();
+            }
+        }
+        pipeline
+    };
+    assert_eq!(of(GITLAB), of(without_pipelines(GITLAB)));
+}
+
+#[test]
+fn built_in_stages_without_work_leave_gaps() {
+    let plain = without_pipelines(BASE)
+        .replace("gitlab-omnibus", "plain")
+        .replace("[repository]", "[defaults]\nbake = \"0s\"\n[repository]");
+    insta::assert_snapshot!(recipe(&read(&plain).pipelines.pop_first().expect("one").1), @r#"
+    3 staging/main [web] qa [] bake 0s
+    6 production/canary [web] share qa [canary] bake 0s
+    "#);
+}
+
+#[test]
+fn nothing_is_built_in_without_a_canary() {
+    let config = read(&without_pipelines(BASE).replace("fleets.canary.", "fleets.second."));
+    assert!(config.pipelines.is_empty());
+}
+
+#[test]
+fn what_is_left_out_has_the_documented_default() {
+    let config = read(BASE);
+    assert_eq!(config.journal, Path::new("/var/lib/serin/journal.db"));
+    assert_eq!(config.ssh.max_connecting, 16);
+    assert_eq!(config.ssh.connect_timeout, Duration::from_secs(10));
+    assert!(config.ssh.sudo);
+    let staging = config.topology.environments.values().last().expect("staging");
+    let lb = staging.load_balancers.values().next().expect("a load balancer");
+    assert_eq!(lb.socket, "/run/haproxy/admin.sock");
+    assert_eq!(lb.master_socket.as_deref(), Some("/run/haproxy-master.sock"));
+    let deploy = config.topology.roles.values().next().expect("deploy");
+    assert_eq!((&deploy.quiet, deploy.healthy_for), (&Quiet::None, Duration::from_secs(5)));
+}
+
+#[test]
+fn a_path_starts_at_the_folder_of_the_file() {
+    let config = read(GITLAB);
+    assert_eq!(config.repository.keyring, Path::new("/etc/serin/keys/packages.gpg"));
+    assert_eq!(config.ssh.config, Some(PathBuf::from("/etc/serin/ssh_config")));
+}
+
+#[test]
+fn the_first_pattern_that_fits_decides_the_kind() {
+    let repository = read(GITLAB).repository;
+    let kind = |version: &str| repository.kind_of(&version.parse().expect("a version"));
+    assert_eq!(kind("13.1.1+rnightly.159756.b2b5f05e-0"), BuildKind::Nightly);
+    assert_eq!(kind("13.1.0-rc42.ee.0"), BuildKind::Candidate);
+    assert_eq!(kind("13.1.0-ee.0"), BuildKind::Official);
+    assert_eq!(kind("13.1.0-ce.0"), BuildKind::Unknown);
+}
+
+#[test]
+fn a_changed_profile_keeps_what_is_not_written() {
+    let changed = BASE.replace(
+        "[repository]",
+        "[profile]\ncheck_config = []\nrunning_version = [\"v\", \"{service}\"]\n\
+         [profile.migrations]\nstatus = [\"s\"]\n[repository]",
+    );
+    let (plain, changed) = (read(BASE).topology.profile, read(&changed).topology.profile);
+    let migrations = (plain.migrations.expect("some"), changed.migrations.expect("some"));
+    assert_eq!(changed.check_config, None);
+    assert_eq!(changed.running_version.expect("one").to_string(), "v {service}");
+    assert_eq!(migrations.1.status.to_string(), "s");
+    assert_eq!(migrations.0.regular, migrations.1.regular);
+    assert_eq!(plain.restart, changed.restart);
+}
+
+#[test]
+fn a_file_is_loaded_or_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("serin.toml");
+    assert!(load(&path).expect_err("nothing there").to_string().contains("serin.toml"));
+    std::fs::write(&path, BASE).expect("written");
+    assert_eq!(load(&path).expect("right").repository.keyring, folder.path().join("packages.gpg"));
+    std::fs::write(&path, "colour = 1").expect("written");
+    let wrong = load(&path).expect_err("wrong");
+    assert!(matches!(&wrong, ConfigError::Wrong(all) if all.all().len() == 5), "{wrong}");
+}
+
+#[test]
+fn ten_thousand_hosts_are_read() {
+    let many = BASE.replace("web-[01:04].gprd", "web-[0001:9990].gprd");
+    let config = read(&many);
+    let hosts = config.topology.environments.values().flat_map(Environment::hosts).count();
+    assert_eq!(hosts, 9995);
+    let too_many = BASE.replace("web-[01:04].gprd", "web-[0001:9999].gprd");
+    assert!(parse(&too_many, Path::new("serin.toml")).is_err());
+}

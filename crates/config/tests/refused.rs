@@ -1,0 +1,226 @@
+//! Every refusal as a person reads it: one change to a file that is right, and what is said about it.
+//!
+//! The snapshots are reviewed as prose. Each change is made to `base.toml`, and a change that is not refused fails.
+
+use serin_config::{Diagnostics, parse};
+use std::fmt::Write as _;
+use std::path::Path;
+
+const BASE: &str = include_str!("base.toml");
+
+/// A claim, and the changes (from, to) that break it.
+type Case = (&'static str, &'static [(&'static str, &'static str)]);
+
+fn refusal((claim, changes): &Case) -> Diagnostics {
+    let changed = changes.iter().fold(BASE.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{claim}: {from:?} is not in base.toml");
+        text.replacen(from, to, 1)
+    });
+    parse(&changed, Path::new("serin.toml")).expect_err(claim)
+}
+
+/// Compares with the snapshot of a name.
+fn check(name: &str, cases: &[Case]) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_omit_expression(true);
+    settings.set_prepend_module_to_snapshot(false);
+    settings.bind(|| insta::assert_snapshot!(name, shown(cases)));
+}
+
+fn shown(cases: &[Case]) -> String {
+    let mut shown = String::new();
+    for case in cases {
+        let refusal = refusal(case);
+        writeln!(shown, "━━ {}\n{refusal}\n", case.0).expect("a string takes text");
+    }
+    shown
+}
+
+#[test]
+fn the_file_that_all_changes_are_made_to_is_right() {
+    parse(BASE, Path::new("serin.toml")).unwrap_or_else(|refusal| panic!("{refusal}"));
+}
+
+#[test]
+fn a_wrong_shape_is_refused() {
+    check(
+        "shape",
+        &[
+            ("it is TOML", &[("suite = \"bookworm\"", "suite = bookworm")]),
+            ("a key is there once", &[("suite =", "url = \"x\"\nsuite =")]),
+            ("keys are known", &[("max_unavailable =", "max_unavailible =")]),
+            ("tables are known", &[("[package]", "[colour]\nred = 1\n[package]")]),
+            ("required keys are there", &[("keyring = \"packages.gpg\"\n", "")]),
+            ("required tables are there", &[("[repository]", "[repositories]")]),
+            ("types fit", &[("migrations = true", "migrations = \"yes\"")]),
+            ("a value has a type that fits", &[("\"25%\"", "0.25")]),
+            ("a word is one of few", &[("then = \"fail\"", "then = \"stop\"")]),
+            ("quiet has its own words", &[("quiet = \"none\"", "quiet = \"nothing\"")]),
+            (
+                "everything that is wrong is said at once",
+                &[
+                    ("backends =", "backend ="),
+                    ("quiet =", "quite ="),
+                    ("stage = 1", "stage = \"1\""),
+                ],
+            ),
+            ("alerts need a watchdog", &[("watchdog = ['alertname=\"Watchdog\"']\n", "")]),
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_value_is_refused() {
+    check(
+        "value",
+        &[
+            ("the profile exists", &[("gitlab-omnibus", "omnibus")]),
+            ("names are names", &[("name = \"gitlab-ee\"", "name = \"gitlab ee\"")]),
+            ("URLs are URLs", &[("https://packages.example.com", "packages.example.com")]),
+            ("paths have no tilde", &[("\"packages.gpg\"", "\"~/packages.gpg\"")]),
+            ("limits mean something", &[("\"25%\"", "\"0%\"")]),
+            ("durations have a unit", &[("\"60s\"", "\"60\"")]),
+            ("durations are not endless", &[("\"15m\"", "\"400h\"")]),
+            ("shares are percentages", &[("\"5%\"", "\"5\"")]),
+            ("placeholders are known", &[("\"set\", \"{fleet}\"", "\"set\", \"{flet}\"")]),
+            ("commands have a program", &[("[\"sv\", \"stop\", \"chef-client\"]", "[]")]),
+            ("matchers are matchers", &[("'env=\"gprd\"'", "'{env=\"gprd\"}'")]),
+            ("an empty watchdog proves nothing", &[("['alertname=\"Watchdog\"']", "[]")]),
+            ("numbers have bounds", &[("[package]", "[ssh]\nmax_connecting = 0\n[package]")]),
+            ("a JUnit report has files", &[("report = \"rspec\"", "report = \"junit\"")]),
+            (
+                "what is wrong in several places is said at once",
+                &[("\"60s\"", "\"soon\""), ("\"5%\"", "\"101%\""), ("\"15m\"", "\"-1m\"")],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_inventory_is_refused() {
+    check(
+        "inventory",
+        &[
+            ("roles exist", &[("web = [\"web-[01:02].gstg\"]", "wbe = [\"web-[01:02].gstg\"]")]),
+            ("ranges count up", &[("[01:02]", "[02:01]")]),
+            ("ranges are bounded", &[("[01:04]", "[1:20000]")]),
+            (
+                "a host is named once for a role",
+                &[("[01:04].gprd\"", "[01:04].gprd\", \"web-02.gprd\"")],
+            ),
+            ("a host is in one fleet", &[("web-cny-01.gprd", "web-04.gprd")]),
+            ("a host is in one environment", &[("web-[01:02].gstg", "web-[01:02].gprd")]),
+            ("a fleet has hosts", &[("{ web = [\"web-cny-01.gprd\"] }", "{}")]),
+            ("servers have different names", &[("[01:02].gstg", "[01:02].gstg\", \"web-01.b")]),
+            (
+                "servers have a load balancer",
+                &[("load_balancers.lb-01.host = \"lb-01.gstg\"\n", "")],
+            ),
+            ("a load balancer is in one environment", &[("lb-01.gstg", "lb-01.gprd")]),
+            ("a canary's backend is its own", &[("\"canary_web\"", "\"web\"")]),
+            ("one role runs migrations", &[("services =", "migrations = true\nservices =")]),
+            ("there is one deploy host", &[("deploy-01.gprd\"]", "deploy-[01:02].gprd\"]")]),
+            ("a role without servers says how it goes quiet", &[("quiet = \"none\"\n", "")]),
+            (
+                "a role without servers has nothing to drain",
+                &[("backends = [\"web\"]", "quiet = \"none\"")],
+            ),
+            ("the record is of each fleet", &[("\"get\", \"{fleet}\"", "\"get\"")]),
+            (
+                "the record is on a host",
+                &[("record.host = \"deploy-01.gprd\"", "record.host = \"chef\"")],
+            ),
+            ("the version is recorded", &[(", \"{version}\"]", "]")]),
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_pipeline_is_refused() {
+    check(
+        "pipeline",
+        &[
+            (
+                "the environment exists",
+                &[("environment = \"production\"", "environment = \"prod\"")],
+            ),
+            ("the fleet exists", &[("fleet = \"canary\"", "fleet = \"cny\"")]),
+            ("the QA suite exists", &[("qa = [\"canary\"]", "qa = [\"smoke\"]")]),
+            ("a stage of roles names them", &[("roles = [\"web\"]\n", "")]),
+            (
+                "the roles have hosts there",
+                &[("roles = [\"web\"]", "roles = [\"web\", \"deploy\"]")],
+            ),
+            ("stages are numbered upwards", &[("stage = 2", "stage = 1")]),
+            (
+                "post-deployment migrations come last",
+                &[("work = \"migrations\"", "work = \"post-deployment-migrations\"")],
+            ),
+            ("migrations have a deploy host", &[("deploy = [\"deploy-01.gprd\"], ", "")]),
+            ("migrations have a deploy role", &[("migrations = true\n", "")]),
+            (
+                "migrations are in the profile",
+                &[("profile = \"gitlab-omnibus\"", "profile = \"plain\"")],
+            ),
+            (
+                "migrations in the profile are complete",
+                &[
+                    ("profile = \"gitlab-omnibus\"", "profile = \"plain\""),
+                    ("[repository]", "[profile.migrations]\nregular = [\"migrate\"]\n[repository]"),
+                ],
+            ),
+            ("only a canary has a share", &[("fleet = \"canary\"", "fleet = \"main\"")]),
+            (
+                "migrations have no share",
+                &[(
+                    "work = \"migrations\"",
+                    "work = \"migrations\"\nshare = \"zero-then-after-canary\"",
+                )],
+            ),
+            (
+                "migrations have no roles",
+                &[("work = \"migrations\"", "work = \"migrations\"\nroles = []")],
+            ),
+            (
+                "migrations run where the deploy host is",
+                &[("work = \"migrations\"", "fleet = \"canary\"\nwork = \"migrations\"")],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_position_is_a_line_and_a_column_from_one() {
+    let refusal = refusal(&("", &[("max_unavailable =", "max_unavailible =")]));
+    let positions: Vec<_> = refusal.all().iter().map(|one| refusal.position(one)).collect();
+    assert_eq!(positions, [(16, 1)]);
+}
+
+#[test]
+fn a_page_of_refusals_ends() {
+    let keys: Vec<String> = (0..40).map(|key| format!("colour{key} = 1\n")).collect();
+    let refusal =
+        parse(&(keys.concat() + BASE), Path::new("serin.toml")).expect_err("unknown keys");
+    assert_eq!(refusal.all().len(), 40);
+    assert!(refusal.to_string().ends_with("... and 10 more"), "{refusal}");
+}
+
+#[test]
+fn no_damage_to_a_file_makes_reading_or_showing_panic() {
+    let read = |text: &str| {
+        if let Err(refusal) = parse(text, Path::new("serin.toml")) {
+            assert!(!refusal.all().is_empty() && refusal.to_string().contains("serin.toml:"));
+        }
+    };
+    let lines: Vec<&str> = BASE.split_inclusive('\n').collect();
+    for index in 0..lines.len() {
+        let (before, rest) = lines.split_at(index);
+        let (line, after) = rest.split_at(1);
+        read(&before.concat());
+        read(&[&before.concat(), "", &after.concat()].concat());
+        for (from, to) in [("= \"", "= \"é{x}\u{301}"), ("\"]", ""), ("\"", "'"), ("[", "[[")] {
+            let line = line.concat().replacen(from, to, 1);
+            read(&[before.concat(), line, after.concat()].concat());
+        }
+    }
+}

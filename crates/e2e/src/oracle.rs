@@ -1,0 +1,103 @@
+//! What must be true at the end of every story, asked of the hosts and the database, not of Serin.
+
+use crate::lab::Lab;
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+
+/// Versions of all application hosts.
+pub(crate) type Versions = BTreeMap<String, String>;
+
+/// Reads what is installed everywhere.
+pub(crate) fn versions(lab: &Lab) -> Result<Versions> {
+    let mut versions = Versions::new();
+    for (name, _) in application_hosts(lab)? {
+        let query = "dpkg-query -W -f '${Version} ${db:Status-Status}' gitlab-ee";
+        versions.insert(name.clone(), lab.on(&name, query)?.concat());
+    }
+    Ok(versions)
+}
+
+fn application_hosts(lab: &Lab) -> Result<Vec<(String, String)>> {
+    let kinds = ["deploy", "gitaly", "web", "api", "git", "sidekiq"];
+    let hosts = kinds.iter().map(|kind| lab.hosts(kind)).collect::<Result<Vec<_>>>()?;
+    Ok(hosts.concat())
+}
+
+/// A host that the pipeline `to-canary` must leave alone.
+pub(crate) fn is_main_production(host: &str) -> bool {
+    host.split('.').nth(1) == Some("gprd")
+        && !host.contains("-cny-")
+        && !host.starts_with("deploy-")
+}
+
+/// Main production has what it had.
+pub(crate) fn main_untouched(before: &Versions, lab: &Lab) -> Result<()> {
+    let after = versions(lab)?;
+    for (host, version) in before.iter().filter(|(host, _)| is_main_production(host)) {
+        if after.get(host) != Some(version) {
+            bail!("{host} had {version}, and has {:?}", after.get(host));
+        }
+    }
+    Ok(())
+}
+
+/// The build is where the pipeline puts it, once, and nothing is left behind.
+pub(crate) fn delivered(lab: &Lab, version: &str) -> Result<()> {
+    for (host, seen) in versions(lab)? {
+        let meant = !is_main_production(&host);
+        if meant && seen != format!("{version} installed") {
+            bail!("{host} has {seen}");
+        }
+        let count = lab.on(
+            &host,
+            &format!(
+                "grep -c ' status installed gitlab-ee:amd64 {version}$' /var/log/dpkg.log || true"
+            ),
+        )?;
+        let wanted = if meant { "1" } else { "0" };
+        if count.concat() != wanted {
+            bail!("{host}: {version} was installed {} times", count.concat());
+        }
+    }
+    migrations_ran_once(lab)?;
+    nothing_left_out(lab)?;
+    let plan = lab.serin(&["plan", "to-canary", version])?;
+    plan.expect(0)?.says(&["nothing to do"]).context("planning right after success")?;
+    Ok(())
+}
+
+/// No migration has run twice in any database.
+pub(crate) fn migrations_ran_once(lab: &Lab) -> Result<()> {
+    for (host, _) in lab.hosts("database")? {
+        let twice = lab.on(
+            &host,
+            "su postgres -c \"psql -qtA gitlab -c \
+             'select id from migration_log group by id having count(*) > 1'\"",
+        )?;
+        if !twice.concat().trim().is_empty() {
+            bail!("{host}: migrations ran twice: {}", twice.join(" "));
+        }
+    }
+    Ok(())
+}
+
+/// Every server of every load balancer is UP.
+pub(crate) fn nothing_left_out(lab: &Lab) -> Result<()> {
+    for (name, _) in lab.hosts("load-balancer")? {
+        let stat = lab.on(
+            &name,
+            "echo 'show stat -1 4 -1' | socat -t2 - UNIX-CONNECT:/run/haproxy/admin.sock",
+        )?;
+        for line in stat.iter().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+            let fields: Vec<&str> = line.split(',').collect();
+            if fields.get(17).is_some_and(|status| *status != "UP") {
+                bail!(
+                    "{name}: {} is {}",
+                    fields.get(1).unwrap_or(&"?"),
+                    fields.get(17).unwrap_or(&"?")
+                );
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! The stories.
+
+use crate::lab::{Lab, PATIENCE};
+use crate::monitor::Monitor;
+use crate::oracle;
+use crate::traffic::Traffic;
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+
+/// How many hosts of a fleet may be out of a backend in the lab: every role of it allows one.
+const MAX_OUT: usize = 1;
+
+/// A story.
+pub(crate) struct Scenario {
+    /// The claim that it proves.
+    pub(crate) name: String,
+    /// Tells it; returns what was seen.
+    pub(crate) run: Story,
+}
+
+type Story = Box<dyn Fn(&mut Lab) -> Result<String>>;
+
+fn scenario(
+    name: impl Into<String>,
+    run: impl Fn(&mut Lab) -> Result<String> + 'static,
+) -> Scenario {
+    Scenario { name: name.into(), run: Box::new(run) }
+}
+
+/// A build that is broken in a named way, and the words of the halt that it must end in.
+const FLAWS: [(&str, &[&str]); 8] = [
+    ("never-ready", &["has halted", "activate on"]),
+    ("migration-fails-half-way", &["has halted", "migrate on deploy-01.gstg"]),
+    ("qa-fails", &["has halted", "QA test(s) failed"]),
+    ("fails-to-install", &["has halted", "install on deploy-01.gstg"]),
+    ("dies-after-five-seconds", &["has halted"]),
+    ("five-percent-errors", &["has halted", "HighErrorRatio"]),
+    ("slow", &["has halted", "SlowRequests"]),
+    ("fires-alert-after-a-minute", &["has halted", "BuildMisbehaves"]),
+];
+
+/// What `make test` runs: one healthy run, three broken versions, three kills.
+pub(crate) fn quick() -> Vec<Scenario> {
+    let mut all = vec![healthy()];
+    all.extend(FLAWS.iter().take(3).map(|(flaw, words)| broken(flaw, words)));
+    all.push(killed(3));
+    all
+}
+
+/// What `make soak` runs: every count in full.
+pub(crate) fn soak() -> Vec<Scenario> {
+    let mut all = vec![healthy()];
+    all.extend(FLAWS.iter().map(|(flaw, words)| broken(flaw, words)));
+    all.extend([killed(20), cut(20), reloaded(), taken_over(), interrupted()]);
+    all
+}
+
+fn healthy() -> Scenario {
+    scenario("a_healthy_build_reaches_the_canary_without_a_failed_request", |lab| {
+        let before = oracle::versions(lab)?;
+        let version = lab.publish(None)?;
+        let traffic = Traffic::start(lab)?;
+        let monitor = Monitor::start(lab)?;
+        let run = lab.serin_running(&["run", "to-canary", &version])?.end(PATIENCE)?;
+        let seen = monitor.stop(MAX_OUT);
+        let sent = traffic.stop();
+        run.expect(0)?;
+        let (seen, sent) = (seen?, sent?);
+        oracle::delivered(lab, &version)?;
+        oracle::main_untouched(&before, lab)?;
+        Ok(format!("{sent}; {seen}"))
+    })
+}
+
+fn broken(flaw: &'static str, words: &'static [&'static str]) -> Scenario {
+    scenario(format!("a_build_that_is_broken_by_{flaw}_stops_before_main"), move |lab| {
+        let before = oracle::versions(lab)?;
+        let version = lab.publish(Some(flaw))?;
+        let traffic = Traffic::start(lab)?;
+        let run = lab.serin_running(&["run", "to-canary", &version])?.end(PATIENCE)?;
+        traffic.stop_regardless()?;
+        run.expect(5)?;
+        let halt = run.says(words)?.trim().to_owned();
+        oracle::main_untouched(&before, lab)?;
+        named_or_in_service(lab)?;
+        give_up(lab)?;
+        recover(lab)?;
+        Ok(halt)
+    })
+}
+
+/// What is out of service is named by `serin status`.
+fn named_or_in_service(lab: &Lab) -> Result<()> {
+    let status = lab.serin(&["status"])?;
+    let named = |host: &str| {
+        status.log.iter().any(|line| line.contains("OUT OF SERVICE") && line.contains(host))
+    };
+    for (name, _) in lab.hosts("load-balancer")? {
+        let stat = lab.on(
+            &name,
+            "echo 'show stat -1 4 -1' | socat -t2 - UNIX-CONNECT:/run/haproxy/admin.sock",
+        )?;
+        for line in stat.iter().filter(|line| !line.starts_with('#')) {
+            let fields: Vec<&str> = line.split(',').collect();
+            let (Some(server), Some(status)) = (fields.get(1), fields.get(17)) else { continue };
+            // A build that dies or fails its checks by itself is not held out by anyone.
+            if (status.starts_with("MAINT") || status.starts_with("DRAIN")) && !named(server) {
+                bail!("{name}: {server} is {status}, and `serin status` does not name it");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn give_up(lab: &Lab) -> Result<()> {
+    lab.serin(&["cancel", "--reason", "the build is broken"])?.expect(6)?;
+    Ok(())
+}
+
+/// The next good build puts everything right that a broken one has left behind.
+fn recover(lab: &mut Lab) -> Result<()> {
+    let version = lab.publish(None)?;
+    lab.serin(&["run", "to-canary", &version])?.expect(0).context("the next good build")?;
+    oracle::nothing_left_out(lab)
+}
+
+fn killed(times: usize) -> Scenario {
+    scenario(format!("a_controller_killed_{times}_times_is_adopted_each_time"), move |lab| {
+        let before = oracle::versions(lab)?;
+        let version = lab.publish(None)?;
+        let traffic = Traffic::start(lab)?;
+        let monitor = Monitor::start(lab)?;
+        let mut moments = Vec::new();
+        let mut running = lab.serin_running(&["run", "to-canary", &version])?;
+        // A run prints a plan of about 60 lines, then about 150 lines; adopting goes on where it was.
+        let mut wait = 60 + lab.random(30);
+        while moments.len() < times && running.lines(wait, PATIENCE)? {
+            moments.push(running.log.last().cloned().unwrap_or_default());
+            running.kill()?;
+            running = lab.serin_running(&["adopt"])?;
+            wait = 1 + lab.random(300 / times);
+        }
+        let ended = running.end(PATIENCE)?;
+        let seen = monitor.stop(MAX_OUT);
+        let sent = traffic.stop();
+        ended.expect(0).with_context(|| format!("killed after {moments:#?}"))?;
+        let (seen, sent) = (seen?, sent?);
+        oracle::delivered(lab, &version).with_context(|| format!("killed after {moments:#?}"))?;
+        oracle::main_untouched(&before, lab)?;
+        Ok(format!("killed {} times; {sent}; {seen}", moments.len()))
+    })
+}
+
+/// The SSH connections of a host are cut while its package is being installed.
+fn cut(times: usize) -> Scenario {
+    scenario(format!("a_connection_cut_{times}_times_during_dpkg_stops_nothing"), move |lab| {
+        let mut cuts = 0;
+        while cuts < times {
+            let version = lab.publish(None)?;
+            let mut running = lab.serin_running(&["run", "to-canary", &version])?;
+            while cuts < times && running.until(&["check-config", "fits the build"], PATIENCE)? {
+                let line = running.log.last().cloned().unwrap_or_default();
+                let Some(host) = line.split_whitespace().nth(1) else { continue };
+                lab.lab(&["break", "cut", host, "--reset"])?.expect(0)?;
+                lab.lab(&["break", "mend", host])?.expect(0)?;
+                cuts += 1;
+            }
+            running.end(PATIENCE)?.expect(0)?;
+            oracle::delivered(lab, &version)?;
+        }
+        Ok(format!("{cuts} cuts"))
+    })
+}
+
+fn reloaded() -> Scenario {
+    scenario("haproxy_reloaded_while_hosts_are_drained_is_noticed", |lab| {
+        let version = lab.publish(None)?;
+        let traffic = Traffic::start(lab)?;
+        let mut running = lab.serin_running(&["run", "to-canary", &version])?;
+        let mut reloads = 0;
+        while running.until(&["drain", "no session on"], PATIENCE)? {
+            let line = running.log.last().cloned().unwrap_or_default();
+            let environment = if line.contains(".gstg") { "gstg" } else { "gprd" };
+            lab.lab(&["break", "haproxy-reload", &format!("lb-01.{environment}")])?.expect(0)?;
+            reloads += 1;
+        }
+        let ended = running.end(PATIENCE)?;
+        let sent = traffic.stop();
+        ended.expect(0)?;
+        ended.says(&["HAProxy was reloaded"])?;
+        oracle::delivered(lab, &version)?;
+        Ok(format!("{reloads} reloads; {}", sent?))
+    })
+}
+
+fn taken_over() -> Scenario {
+    scenario("a_controller_paused_past_its_lease_is_refused_when_it_wakes", |lab| {
+        let version = lab.publish(None)?;
+        let mut first = lab.serin_running(&["run", "to-canary", &version])?;
+        first.until(&["drain", "no session on"], PATIENCE)?;
+        first.signal(Signal::STOP)?;
+        let mut second = lab.serin_running(&["adopt"])?;
+        second.until(&["takes the run over"], PATIENCE)?;
+        first.signal(Signal::CONT)?;
+        let woken = first.end(PATIENCE)?;
+        woken.expect(7)?.says(&["another process has taken run"])?;
+        second.end(PATIENCE)?.expect(0)?;
+        oracle::delivered(lab, &version)?;
+        Ok("the first one stopped by itself".to_owned())
+    })
+}
+
+fn interrupted() -> Scenario {
+    scenario("an_interrupted_run_halts_safely_and_is_resumed", |lab| {
+        let version = lab.publish(None)?;
+        let traffic = Traffic::start(lab)?;
+        let mut running = lab.serin_running(&["run", "to-canary", &version])?;
+        running.until(&["web-01.gstg", "drain", "no session on"], PATIENCE)?;
+        running.signal(Signal::INT)?;
+        let ended = running.end(PATIENCE)?;
+        ended.expect(5)?.says(&["the controller was interrupted"])?;
+        named_or_in_service(lab)?;
+        lab.serin(&["resume", "--reason", "go on"])?.expect(0)?;
+        let sent = traffic.stop()?;
+        oracle::delivered(lab, &version)?;
+        Ok(sent)
+    })
+}
