@@ -12,7 +12,8 @@ use crate::ports::{AlertReading, Fence, PortError, Ports};
 use crate::records::{self, ReadError};
 use effects::Happened;
 use serin_engine::{
-    Command, Due, Effect, Event, IllegalEvent, Input, Refusal, Run, Status, View, Watch, decide, due,
+    Command, Due, Effect, Event, IllegalEvent, Input, Refusal, Run, Status, View, Watch, decide,
+    due,
 };
 use serin_journal::{
     Append, AppendError, ClaimChange, Holder, Journal, JournalError, Lease, LeaseRefused, Scope,

@@ -20,7 +20,8 @@ fn is_never_a_failure(trouble: Trouble, every: usize) {
         let scenario = goes_wrong(number, trouble);
         let report = succeeds_like(&scenario, &healthy);
         let effect = effect(&healthy, number);
-        let stops = effect.starts_with("QA") || effect.starts_with("lb-") && effect.contains("fence");
+        let stops =
+            effect.starts_with("QA") || effect.starts_with("lb-") && effect.contains("fence");
         if report.halts.len() != usize::from(stops) {
             fail(&scenario, &report, &format!("{effect} was lost, and: {:?}", report.halts));
         }

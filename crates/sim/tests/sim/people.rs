@@ -6,11 +6,7 @@ use std::time::Duration;
 
 fn halt_at(at: Duration, after_halt: AfterHalt) -> Scenario {
     let reason = Reason::Person { who: "sim".to_owned(), why: "lunch".to_owned() };
-    Scenario {
-        commands: vec![(at, Command::Halt(reason))],
-        after_halt,
-        ..Scenario::default()
-    }
+    Scenario { commands: vec![(at, Command::Halt(reason))], after_halt, ..Scenario::default() }
 }
 
 #[test]
