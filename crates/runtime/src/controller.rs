@@ -33,8 +33,9 @@ const INBOX_POLL: Duration = Duration::from_millis(300);
 /// How long a load balancer may be unreadable before the run halts: longer than a reload or a lost connection.
 const LB_UNREADABLE_FOR: Duration = Duration::from_secs(30);
 
-/// How long to wait before asking again for an environment that belongs to another run.
-const CLAIM_POLL: Duration = Duration::from_secs(2);
+/// How long to wait before trying again what no step is about: taking an environment that belongs to another run,
+/// raising a fence.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// What a controller is told about itself.
 #[derive(Debug, Clone)]
@@ -286,18 +287,22 @@ impl Controller {
     async fn take_in(&mut self, happened: Happened) -> Result<(), Ended> {
         match happened {
             Happened::Entered(environment, lease) => self.entered(environment, lease).await,
-            Happened::ClaimPolled(effect) => {
+            Happened::Retry(effect) => {
                 self.busy.remove(&effect);
                 Ok(())
             }
             Happened::Fenced { environment, fence, result } => {
-                self.busy.remove(&Effect::RaiseFence(environment.clone()));
+                let effect = Effect::RaiseFence(environment.clone());
                 match result {
                     Ok(unavailable) => {
+                        self.busy.remove(&effect);
                         let fenced = Input::FenceRaised { environment, fence, unavailable };
                         self.input(fenced).await
                     }
-                    Err(reason) => self.input(Input::Problem(reason)).await,
+                    Err(reason) => {
+                        self.retry_later(effect);
+                        self.input(Input::Problem(reason)).await
+                    }
                 }
             }
             Happened::Ended { step, attempt, outcome } => {
