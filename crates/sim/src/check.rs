@@ -80,7 +80,10 @@ impl World {
             }
         }
         if !weighted.is_empty() {
-            self.violation(format!("{what} while the canary had weight on {}", weighted.join(", ")));
+            self.violation(format!(
+                "{what} while the canary had weight on {}",
+                weighted.join(", ")
+            ));
         }
     }
 
@@ -208,7 +211,9 @@ impl World {
         host: &HostName,
         (lb, key): (&HostName, &(BackendName, ServerName)),
     ) {
-        let Some(environment) = self.topology.environments.get(environment).cloned() else { return };
+        let Some(environment) = self.topology.environments.get(environment).cloned() else {
+            return;
+        };
         let found = environment.hosts().find(|(_, known)| known.name == *host);
         let Some((fleet, known)) = found else { return };
         for role in self.topology.clone().roles_of(known) {
@@ -252,9 +257,9 @@ impl World {
         let topology = self.topology.clone();
         for environment in topology.environments.values() {
             for (fleet, host) in environment.hosts() {
-                let deployed = environment.name.as_str() == "staging" || fleet.share_after.is_some();
-                let runs =
-                    self.hosts.get(&host.name).is_some_and(|m| m.runs(&self.build.version));
+                let deployed =
+                    environment.name.as_str() == "staging" || fleet.share_after.is_some();
+                let runs = self.hosts.get(&host.name).is_some_and(|m| m.runs(&self.build.version));
                 if deployed && host.roles.iter().all(|r| r.as_str() != "deploy") && !runs {
                     self.violation(format!("success, but {} does not run the build", host.name));
                 }

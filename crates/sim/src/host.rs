@@ -7,8 +7,8 @@ use crate::jobs::{Attempt, State};
 use crate::world::{Happening, World};
 use serin_model::observation::ServiceObservation;
 use serin_model::{
-    ConfigManagementState, DebVersion, EnvironmentName, Fleet, Host, HostName,
-    HostObservation, PackageState, RunId, ServiceName, StepId, Timestamp, Topology,
+    ConfigManagementState, DebVersion, EnvironmentName, Fleet, Host, HostName, HostObservation,
+    PackageState, RunId, ServiceName, StepId, Timestamp, Topology,
 };
 use serin_runtime::ports::{CommandEnd, HostQuery, Look, PortError};
 use std::collections::BTreeMap;
@@ -128,8 +128,7 @@ impl World {
         let machine = self.machine(&query.host)?;
         let service = |(name, service): (&ServiceName, &Service)| {
             let version = service.pid.is_some().then(|| service.loaded.clone());
-            let seen =
-                ServiceObservation { pid: service.pid, version, older_than_package: false };
+            let seen = ServiceObservation { pid: service.pid, version, older_than_package: false };
             (name.clone(), seen)
         };
         Ok(HostObservation {

@@ -167,7 +167,11 @@ impl World {
     }
 
     /// Looks at the last attempt of a step's job.
-    pub(crate) fn look(&mut self, host: &HostName, key: &(RunId, StepId)) -> Result<JobState, PortError> {
+    pub(crate) fn look(
+        &mut self,
+        host: &HostName,
+        key: &(RunId, StepId),
+    ) -> Result<JobState, PortError> {
         let last = self.machine(host)?.jobs.get(key).and_then(|attempts| attempts.last());
         Ok(match last {
             None => JobState::NeverStarted,

@@ -184,11 +184,11 @@ impl Pages {
     /// Tells whether the lane of a step has its host out of service.
     fn is_out(&self, line: &Line) -> bool {
         let lane = self.lane(line);
-        let begun = |(step, line): &(&Step, &Line)| {
-            step.action == Action::Drain && line.attempts > 0
+        let begun =
+            |(step, line): &(&Step, &Line)| step.action == Action::Drain && line.attempts > 0;
+        let back = |(step, line): &(&Step, &Line)| {
+            step.action == Action::Ready && line.state == State::Done
         };
-        let back =
-            |(step, line): &(&Step, &Line)| step.action == Action::Ready && line.state == State::Done;
         lane.iter().any(begun) && !lane.iter().any(back)
     }
 

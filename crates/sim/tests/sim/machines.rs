@@ -10,12 +10,12 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_reload_at_any_moment_of_a_roll_is_noticed_and_undone() {
     let healthy = proven(&Scenario::default());
-    for (lb, from, to) in [
-        ("lb-01.gstg", "began 3/web-01.gstg/drain", "ended 3/web-03.gstg/ready"),
-        ("lb-02.gprd", "ended 6/canary/set-share.before", "ended 6/web-cny-02.gprd/ready"),
+    for (lb, from, to, count) in [
+        ("lb-01.gstg", "began 3/web-01.gstg/drain", "ended 3/web-03.gstg/ready", 15),
+        ("lb-02.gprd", "ended 6/canary/set-share.before", "ended 6/web-cny-02.gprd/ready", 8),
     ] {
         let (from, to) = (time_of(&healthy, from), time_of(&healthy, to));
-        let count = if crate::soak() { 200 } else { 20 };
+        let count = if crate::soak() { count * 12 } else { count };
         for part in 0..count {
             let at = from + (to - from) * part / count;
             let fault = Fault::Reload { host: name(lb) };
@@ -43,7 +43,8 @@ fn a_host_that_dies_in_the_middle_of_its_installation_is_repaired() {
 fn a_host_that_never_comes_back_is_named_and_no_other_is_taken_out() {
     let healthy = proven(&Scenario::default());
     let at = time_of(&healthy, "began 3/web-02.gstg/install") + SECOND;
-    let scenario = befallen([(at, Fault::HostDies { host: name("web-02.gstg"), back_after: None })]);
+    let scenario =
+        befallen([(at, Fault::HostDies { host: name("web-02.gstg"), back_after: None })]);
     let report = proven(&scenario);
     let Ending::Halted(why, named) = &report.ending else { panic!("{:?}", report.ending) };
     assert!(why.contains("web-02.gstg"), "{why}");
@@ -58,7 +59,8 @@ fn a_deploy_host_that_dies_in_the_middle_of_migrations_is_a_persons_to_judge() {
     let before_the_first = time_of(&healthy, "began 1/deploy-01.gstg/migrate") + SECOND / 2;
     let between = time_of(&healthy, "migration 20230701 is applied") + SECOND / 10;
     let host = || name("deploy-01.gstg");
-    let dies = |at| befallen([(at, Fault::HostDies { host: host(), back_after: Some(SECOND * 20) })]);
+    let dies =
+        |at| befallen([(at, Fault::HostDies { host: host(), back_after: Some(SECOND * 20) })]);
     // Nothing was applied and no session lives: it may be tried again.
     let report = succeeds_like(&dies(before_the_first), &healthy);
     assert!(report.halts.is_empty(), "{:?}", report.halts);
