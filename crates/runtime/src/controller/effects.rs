@@ -1,6 +1,6 @@
 //! Starting effects: each becomes a task whose end is something that happened.
 
-use super::{CLAIM_POLL, Controller, Ended};
+use super::{Controller, Ended, RETRY};
 use crate::perform::{self, Act, perform};
 use crate::ports::{AlertReading, Fence, PortError, Ports};
 use serin_engine::{Effect, Event, Input, Mode, Outcome, Watch, decide};
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 /// The end of a task.
 pub(super) enum Happened {
     Entered(EnvironmentName, Result<Lease, LeaseRefused>),
-    ClaimPolled(Effect),
+    TimeToRetry(Effect),
     Fenced {
         environment: EnvironmentName,
         fence: u64,
@@ -74,7 +74,7 @@ impl Controller {
             Ok(lease) => lease,
             Err(LeaseRefused::Held { scope, holder }) => {
                 self.observer.trouble(&format!("{holder} acts for {scope}; waiting"));
-                self.poll_claim(effect);
+                self.retry_later(effect);
                 return Ok(());
             }
             Err(LeaseRefused::Journal(error)) => return Err(Ended::Journal(error.into())),
@@ -106,18 +106,18 @@ impl Controller {
         let begun = self.run.plan.steps().any(|(_, _, step)| self.run.attempts(&step.id) > 0);
         if begun {
             self.observer.trouble(&format!("{reason}; waiting until it is free"));
-            self.poll_claim(effect);
+            self.retry_later(effect);
             return Ok(());
         }
         self.busy.remove(&effect);
         self.input(Input::Problem(reason)).await
     }
 
-    fn poll_claim(&mut self, effect: Effect) {
+    pub(super) fn retry_later(&mut self, effect: Effect) {
         let clock = Arc::clone(&self.ports.clock);
         self.tasks.spawn(async move {
-            clock.sleep_until(clock.now().plus(CLAIM_POLL)).await;
-            Happened::ClaimPolled(effect)
+            clock.sleep_until(clock.now().plus(RETRY)).await;
+            Happened::TimeToRetry(effect)
         });
     }
 
