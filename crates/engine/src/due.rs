@@ -105,8 +105,11 @@ pub fn due(run: &Run, view: &View, now: Timestamp) -> Due {
     }
     match run.environments.get(&stage.environment) {
         Some(entered) if entered.term == run.term => {
-            if entered.unavailable.is_none() {
+            // A host without the fence counts as unavailable, so it is tried again until it has it.
+            if entered.unavailable.as_ref().is_none_or(|hosts| !hosts.is_empty()) {
                 due.effects.push(Effect::RaiseFence(stage.environment.clone()));
+            }
+            if entered.unavailable.is_none() {
                 return due;
             }
         }

@@ -33,8 +33,8 @@ const INBOX_POLL: Duration = Duration::from_millis(300);
 /// How long a load balancer may be unreadable before the run halts: longer than a reload or a lost connection.
 const LB_UNREADABLE_FOR: Duration = Duration::from_secs(30);
 
-/// How long to wait before trying again what no step is about: taking an environment that belongs to another run,
-/// raising a fence.
+/// How long to wait before asking again for an environment that belongs to another run, or for a fence that could not
+/// be raised.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// What a controller is told about itself.
@@ -128,6 +128,8 @@ pub struct Controller {
     watching: BTreeSet<Watch>,
     next_watch: BTreeMap<Watch, Timestamp>,
     unreadable: BTreeMap<LbName, Timestamp>,
+    /// Since when the fence could not be raised on a load balancer.
+    unfenced: Option<Timestamp>,
     next_beat: Timestamp,
     next_inbox: Timestamp,
     tasks: JoinSet<Happened>,
@@ -168,6 +170,7 @@ impl Controller {
             watching: BTreeSet::new(),
             next_watch: BTreeMap::new(),
             unreadable: BTreeMap::new(),
+            unfenced: None,
             tasks: JoinSet::new(),
         };
         match controller.record(vec![Event::Adopted { term, by }], &[]).await {
@@ -287,23 +290,12 @@ impl Controller {
     async fn take_in(&mut self, happened: Happened) -> Result<(), Ended> {
         match happened {
             Happened::Entered(environment, lease) => self.entered(environment, lease).await,
-            Happened::Retry(effect) => {
+            Happened::TimeToRetry(effect) => {
                 self.busy.remove(&effect);
                 Ok(())
             }
             Happened::Fenced { environment, fence, result } => {
-                let effect = Effect::RaiseFence(environment.clone());
-                match result {
-                    Ok(unavailable) => {
-                        self.busy.remove(&effect);
-                        let fenced = Input::FenceRaised { environment, fence, unavailable };
-                        self.input(fenced).await
-                    }
-                    Err(reason) => {
-                        self.retry_later(effect);
-                        self.input(Input::Problem(reason)).await
-                    }
-                }
+                self.fenced(environment, fence, result).await
             }
             Happened::Ended { step, attempt, outcome } => {
                 self.input(Input::Ended { step, attempt, outcome }).await
@@ -319,6 +311,50 @@ impl Controller {
             }
             Happened::Alerts(watch, reading) => self.alerts(watch, &reading).await,
             Happened::LoadBalancers(watch, readings) => self.load_balancers(watch, readings).await,
+        }
+    }
+
+    /// Records where the fence was raised. Where nobody answered it is tried again: for hosts as long as the run is in
+    /// the environment, for load balancers, without which nothing begins, as long as they may be unreadable.
+    async fn fenced(
+        &mut self,
+        environment: EnvironmentName,
+        fence: u64,
+        result: Result<BTreeMap<HostName, String>, Reason>,
+    ) -> Result<(), Ended> {
+        let effect = Effect::RaiseFence(environment.clone());
+        let now = self.ports.clock.now();
+        let entered = self.run.environments.get(&environment).filter(|e| e.fence == fence);
+        let Some(entered) = entered.filter(|_| !self.run.is_over()) else {
+            self.busy.remove(&effect);
+            return Ok(());
+        };
+        match result {
+            Ok(unavailable) => {
+                self.unfenced = None;
+                let known = entered.unavailable.as_ref();
+                let changed = known.is_none_or(|known| !known.keys().eq(unavailable.keys()));
+                if unavailable.is_empty() {
+                    self.busy.remove(&effect);
+                } else {
+                    self.retry_later(effect);
+                }
+                if !changed {
+                    return Ok(());
+                }
+                self.input(Input::FenceRaised { environment, fence, unavailable }).await
+            }
+            Err(reason @ Reason::Unreachable { .. })
+                if now.since(*self.unfenced.get_or_insert(now)) < LB_UNREADABLE_FOR =>
+            {
+                self.observer.trouble(&reason.to_string());
+                self.retry_later(effect);
+                Ok(())
+            }
+            Err(reason) => {
+                self.busy.remove(&effect);
+                self.input(Input::Problem(reason)).await
+            }
         }
     }
 

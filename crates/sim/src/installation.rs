@@ -247,6 +247,7 @@ fn environment(
             watchdog: Vec::new(),
             poll: POLL,
             unreadable_for: secs(120),
+            min_age: Duration::ZERO,
             attribution: Some(Attribution { label: "instance".to_owned(), matchers: Vec::new() }),
         }),
         qa: ["smoke", "canary"].iter().map(|n| suite(n)).map(|s| (s.name.clone(), s)).collect(),

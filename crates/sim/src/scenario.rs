@@ -143,7 +143,8 @@ pub fn simulate(scenario: &Scenario) -> Report {
         .start_paused(true)
         .build()
         .expect("a runtime without I/O needs nothing from the system");
-    runtime.block_on(Sim::new(scenario.seed, scenario.faults.clone()).tell(scenario))
+    runtime
+        .block_on(async { Sim::new(scenario.seed, scenario.faults.clone()).tell(scenario).await })
 }
 
 impl Sim {

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 /// The end of a task.
 pub(super) enum Happened {
     Entered(EnvironmentName, Result<Lease, LeaseRefused>),
-    Retry(Effect),
+    TimeToRetry(Effect),
     Fenced {
         environment: EnvironmentName,
         fence: u64,
@@ -117,7 +117,7 @@ impl Controller {
         let clock = Arc::clone(&self.ports.clock);
         self.tasks.spawn(async move {
             clock.sleep_until(clock.now().plus(RETRY)).await;
-            Happened::Retry(effect)
+            Happened::TimeToRetry(effect)
         });
     }
 
@@ -153,8 +153,6 @@ impl Controller {
         self.record(events, &[]).await?;
         let Some((stage, lane, found)) = self.run.find(&step) else { return Ok(()) };
         if matches!(found.action, Action::Guard | Action::Bake { .. }) {
-            // It waits for a reading that began after it did: the next one is due now.
-            self.next_watch.retain(|watch, _| !matches!(watch, Watch::Alerts(..)));
             return Ok(());
         }
         let act = Act {

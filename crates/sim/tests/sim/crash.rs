@@ -10,7 +10,7 @@ fn dies(kill: Kill) -> Scenario {
 #[test]
 fn a_crash_after_any_record_leads_to_the_same_world() {
     let healthy = proven(&Scenario::default());
-    for number in sample(healthy.appends.len() - 1, 6) {
+    for number in sample(healthy.appends.len() - 1, 12) {
         succeeds_like(&dies(Kill::After(number)), &healthy);
     }
 }
@@ -18,7 +18,7 @@ fn a_crash_after_any_record_leads_to_the_same_world() {
 #[test]
 fn a_crash_between_any_act_and_its_record_leads_to_the_same_world() {
     let healthy = proven(&Scenario::default());
-    for number in sample(healthy.appends.len(), 6) {
+    for number in sample(healthy.appends.len(), 10) {
         succeeds_like(&dies(Kill::Before(number)), &healthy);
     }
 }

@@ -13,16 +13,20 @@ fn goes_wrong(number: u64, trouble: Trouble) -> Scenario {
     }
 }
 
-/// A lost reply is no failure: only QA, which gives no result then, and the fence of a load balancer stop the run.
+/// A lost reply is no failure: only QA, which gives no result then, stops the run.
 fn is_never_a_failure(trouble: Trouble, every: usize) {
     let healthy = proven(&Scenario::default());
     for number in sample(healthy.effects.len(), every) {
         let scenario = goes_wrong(number, trouble);
         let report = succeeds_like(&scenario, &healthy);
         let effect = effect(&healthy, number);
+<<<<<<< HEAD
         let stops =
             effect.starts_with("QA") || effect.starts_with("lb-") && effect.contains("fence");
         if report.halts.len() != usize::from(stops) {
+=======
+        if report.halts.len() != usize::from(effect.starts_with("QA")) {
+>>>>>>> sim
             fail(&scenario, &report, &format!("{effect} was lost, and: {:?}", report.halts));
         }
     }
@@ -34,27 +38,27 @@ fn effect(report: &Report, number: u64) -> &str {
 
 #[test]
 fn a_lost_reply_is_never_a_failure() {
-    is_never_a_failure(Trouble::ReplyLost, 4);
+    is_never_a_failure(Trouble::ReplyLost, 6);
 }
 
 #[test]
 fn a_lost_request_is_never_a_failure() {
-    is_never_a_failure(Trouble::RequestLost, 5);
+    is_never_a_failure(Trouble::RequestLost, 12);
 }
 
 #[test]
 fn a_connection_cut_in_the_middle_is_never_a_failure() {
-    is_never_a_failure(Trouble::CutInTheMiddle, 5);
+    is_never_a_failure(Trouble::CutInTheMiddle, 12);
 }
 
 #[test]
 fn an_effect_that_fails_halts_there_and_the_resumed_run_ends_in_the_same_world() {
     let healthy = proven(&Scenario::default());
-    for number in sample(healthy.effects.len(), 3) {
+    for number in sample(healthy.effects.len(), 6) {
         let scenario = goes_wrong(number, Trouble::Fails);
         let report = succeeds_like(&scenario, &healthy);
         let effect = effect(&healthy, number);
-        // A host whose fence cannot be raised counts as unavailable; the run goes on around it.
+        // A host whose fence cannot be raised counts as unavailable until it can; the run goes on around it.
         let stops = !effect.contains("fence") || effect.starts_with("lb-");
         if report.halts.len() != usize::from(stops) {
             fail(&scenario, &report, &format!("{effect} failed, and: {:?}", report.halts));

@@ -10,12 +10,12 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_reload_at_any_moment_of_a_roll_is_noticed_and_undone() {
     let healthy = proven(&Scenario::default());
-    for (lb, from, to) in [
-        ("lb-01.gstg", "began 3/web-01.gstg/drain", "ended 3/web-03.gstg/ready"),
-        ("lb-02.gprd", "ended 6/canary/set-share.before", "ended 6/web-cny-02.gprd/ready"),
+    for (lb, from, to, count) in [
+        ("lb-01.gstg", "began 3/web-01.gstg/drain", "ended 3/web-03.gstg/ready", 15),
+        ("lb-02.gprd", "ended 6/canary/set-share.before", "ended 6/web-cny-02.gprd/ready", 8),
     ] {
         let (from, to) = (time_of(&healthy, from), time_of(&healthy, to));
-        let count = if crate::soak() { 200 } else { 20 };
+        let count = if crate::soak() { count * 12 } else { count };
         for part in 0..count {
             let at = from + (to - from) * part / count;
             let fault = Fault::Reload { host: name(lb) };

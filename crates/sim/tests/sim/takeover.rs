@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 #[test]
 fn a_controller_that_wakes_after_its_lease_changes_nothing_more() {
-    let step = if crate::soak() { 1 } else { 12 };
+    let step = if crate::soak() { 1 } else { 24 };
     for second in (2..260).step_by(step) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
