@@ -12,7 +12,8 @@ use crate::ports::{AlertReading, Fence, PortError, Ports};
 use crate::records::{self, ReadError};
 use effects::Happened;
 use serin_engine::{
-    Command, Due, Effect, Event, IllegalEvent, Input, Run, Status, View, Watch, decide, due,
+    Command, Due, Effect, Event, IllegalEvent, Input, Refusal, Run, Status, View, Watch, decide,
+    due,
 };
 use serin_journal::{
     Append, AppendError, ClaimChange, Holder, Journal, JournalError, Lease, LeaseRefused, Scope,
@@ -178,6 +179,17 @@ impl Controller {
     /// Returns the run as it is now.
     pub fn run(&self) -> &Run {
         &self.run
+    }
+
+    /// Puts a person's command to the run before it is driven: how a halted run is resumed or given up.
+    ///
+    /// # Errors
+    /// When it cannot be recorded; the inner error is the run's own refusal, with nothing changed.
+    pub async fn ask(&mut self, command: Command) -> Result<Result<(), Refusal>, Ended> {
+        match decide(&self.run, Input::Command(command), self.ports.clock.now()) {
+            Ok(events) => self.record(events, &[]).await.map(Ok),
+            Err(refusal) => Ok(Err(refusal)),
+        }
     }
 
     /// Acts until the run is over, halts, or this process may not act any more.

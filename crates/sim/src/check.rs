@@ -1,0 +1,292 @@
+//! What no change of the world may ever do, looked at in the moment of the change.
+//!
+//! The checkers know the journal ([`crate::ledger`]), the topology and the world. They do not ask the engine or the
+//! runtime anything.
+
+use crate::balancer::Change;
+use crate::installation::REGULAR;
+use crate::jobs::{is_regular, words};
+use crate::world::World;
+use serin_model::{
+    Action, AdminState, BackendName, Environment, EnvironmentName, Host, HostName, ServerName,
+    Subject, Timestamp,
+};
+use serin_runtime::ports::{Fence, Job, Work};
+use std::time::Duration;
+
+/// How long after a reload a job may still find its host in rotation: nothing can look and act in one moment. The look
+/// right before a job and the job's start are at most this far apart in this world.
+const LOOK_TO_JOB: Duration = Duration::from_millis(250);
+
+/// How long after a reload a canary may have weight: four polls of the load balancers.
+const POLLS: Duration = Duration::from_secs(2);
+
+impl World {
+    /// Checks that a job may begin now.
+    pub(crate) fn check_job(&mut self, job: &Job) {
+        let in_flight = self.ledger.pages(&job.run);
+        if !in_flight.is_some_and(|pages| pages.in_flight(&job.step, job.attempt)) {
+            self.violation(format!("{} has no record of its attempt", job.step));
+        }
+        let words = words(&job.work);
+        let activates = matches!(words.as_slice(), ["gitlab-ctl", "hup" | "restart", _]);
+        let changes = activates
+            || matches!(job.work, Work::Install(_))
+            || words.as_slice() == ["gitlab-ctl", "reconfigure"];
+        if changes {
+            self.check_rotation(&job.host, &job.step.to_string());
+            self.check_share(&job.host, &job.step.to_string());
+        }
+        if activates {
+            self.check_migrated(&job.host);
+        }
+    }
+
+    /// No host is changed while a load balancer sends traffic to it.
+    fn check_rotation(&mut self, host: &HostName, what: &str) {
+        let mut serving = Vec::new();
+        for balancer in self.balancers.values() {
+            if unseen(balancer.reloaded, self.now, LOOK_TO_JOB) {
+                continue;
+            }
+            for ((backend, server), seen) in &balancer.servers {
+                if seen.host == *host && seen.is_up() {
+                    serving.push(format!("{}:{backend}/{server}", balancer.name));
+                }
+            }
+        }
+        if !serving.is_empty() {
+            self.violation(format!("{what} while {} took traffic", serving.join(", ")));
+        }
+    }
+
+    /// While hosts of a canary are changed, it has no weight in backends that it shares.
+    fn check_share(&mut self, host: &HostName, what: &str) {
+        let Some(machine) = self.hosts.get(host).filter(|machine| machine.canary) else { return };
+        let Some(environment) = self.topology.environments.get(&machine.environment) else {
+            return;
+        };
+        let mut weighted = Vec::new();
+        for fleet in environment.fleets.values().filter(|fleet| fleet.share_after.is_some()) {
+            for server in environment.shared_servers(&fleet.name) {
+                let balancer = self.balancers.values().find(|balancer| {
+                    balancer.environment == environment.name && balancer.name == server.lb
+                });
+                let key = (server.backend.clone(), server.server.clone());
+                let found = balancer.filter(|balancer| !unseen(balancer.reloaded, self.now, POLLS));
+                if found.and_then(|b| b.servers.get(&key)).is_some_and(|s| s.weight > 0) {
+                    weighted.push(server.to_string());
+                }
+            }
+        }
+        if !weighted.is_empty() {
+            self.violation(format!(
+                "{what} while the canary had weight on {}",
+                weighted.join(", ")
+            ));
+        }
+    }
+
+    /// New code runs only where the migrations that it needs are applied.
+    fn check_migrated(&mut self, host: &HostName) {
+        let Some(machine) = self.hosts.get(host) else { return };
+        let new = matches!(&machine.package, serin_model::PackageState::Installed(found)
+            if *found == self.build.version);
+        let environment = machine.environment.clone();
+        let applied = |id: &&&str| {
+            self.databases.get(&environment).is_some_and(|db| db.applied.contains_key(**id))
+        };
+        if new && !REGULAR.iter().all(|id| applied(&id)) {
+            self.violation(format!("{host} was to run the build before its migrations"));
+        }
+    }
+
+    /// Each migration is applied once; post-deployment ones after the last host of the stages before.
+    pub(crate) fn check_migration(&mut self, environment: &EnvironmentName, id: &str) {
+        let count = self.databases.get(environment).and_then(|db| db.applied.get(id)).copied();
+        if count != Some(1) {
+            self.violation(format!("migration {id} of {environment} was applied {count:?} times"));
+        }
+        if is_regular(id) {
+            return;
+        }
+        let late = self.hosts.iter().filter(|(_, machine)| {
+            machine.environment == *environment
+                && !machine.services.is_empty()
+                && !machine.runs(&self.build.version)
+        });
+        let late: Vec<String> = late.map(|(host, _)| host.to_string()).collect();
+        if !late.is_empty() {
+            let late = late.join(", ");
+            self.violation(format!("post-deployment migration {id} before {late}"));
+        }
+    }
+
+    /// The build is installed once on each host.
+    pub(crate) fn check_install(&mut self, host: &HostName) {
+        let installs = self.hosts.get(host).map_or(0, |machine| machine.installs);
+        if installs > 1 {
+            self.violation(format!("the build was installed {installs} times on {host}"));
+        }
+    }
+
+    /// Checks that a server may be changed so now.
+    pub(crate) fn check_change(
+        &mut self,
+        lb: &HostName,
+        key: &(BackendName, ServerName),
+        change: &Change,
+        fence: Fence,
+    ) {
+        let Some(balancer) = self.balancers.get(lb) else { return };
+        let Some(server) = balancer.servers.get(key) else {
+            self.violation(format!("{lb} has no server {}/{}", key.0, key.1));
+            return;
+        };
+        let (host, was_up) = (server.host.clone(), server.is_up());
+        let environment = balancer.environment.clone();
+        self.check_recorded(&environment, &host, change, fence);
+        match change {
+            Change::Admin(AdminState::Ready) => self.check_fit(&host),
+            Change::Admin(AdminState::Drain | AdminState::Maintenance) if was_up => {
+                self.check_taking_out(&environment, &host, (lb, key));
+            }
+            Change::Admin(_) | Change::Weight(_) | Change::Cut => {}
+        }
+    }
+
+    /// What HAProxy is told has its record in the journal.
+    fn check_recorded(
+        &mut self,
+        environment: &EnvironmentName,
+        host: &HostName,
+        change: &Change,
+        fence: Fence,
+    ) {
+        let now = self.now;
+        let pages = self.ledger.all().find(|p| p.fences.get(environment) == Some(&fence.0));
+        let recorded = pages.is_some_and(|pages| {
+            let mut flying = pages.flying();
+            match change {
+                Change::Weight(_) => {
+                    pages.reweighs(now) || flying.any(|(_, a)| matches!(a, Action::SetShare { .. }))
+                }
+                Change::Admin(_) | Change::Cut => {
+                    let subject = Subject::Host(host.clone());
+                    let moves = |action: &Action| {
+                        matches!(
+                            action,
+                            Action::Drain
+                                | Action::Install { .. }
+                                | Action::Reconfigure
+                                | Action::Activate
+                                | Action::Ready
+                        )
+                    };
+                    pages.redrains(host, now)
+                        || flying.any(|(about, action)| *about == subject && moves(action))
+                }
+            }
+        });
+        if !recorded {
+            let change = format!("{change:?} for {host} under fence {}", fence.0);
+            self.violation(format!("{change} has no record"));
+        }
+    }
+
+    /// A host goes back into rotation only when it is well.
+    fn check_fit(&mut self, host: &HostName) {
+        let Some(machine) = self.hosts.get(host).filter(|machine| machine.up) else { return };
+        let whole = matches!(machine.package, serin_model::PackageState::Installed(_));
+        if !whole || !machine.is_healthy(self.now) {
+            let package = machine.package.to_string();
+            self.violation(format!("{host} was put into rotation with {package}, or unhealthy"));
+        }
+    }
+
+    /// No more hosts of a role are out than may be, and the last server of a backend stays.
+    fn check_taking_out(
+        &mut self,
+        environment: &EnvironmentName,
+        host: &HostName,
+        (lb, key): (&HostName, &(BackendName, ServerName)),
+    ) {
+        let Some(environment) = self.topology.environments.get(environment).cloned() else {
+            return;
+        };
+        let found = environment.hosts().find(|(_, known)| known.name == *host);
+        let Some((fleet, known)) = found else { return };
+        for role in self.topology.clone().roles_of(known) {
+            let members: Vec<&Host> =
+                fleet.hosts.values().filter(|h| h.roles.contains(&role.name)).collect();
+            let limit = role.max_unavailable.of(members.len());
+            let out = |other: &&&Host| other.name == *host || !self.is_up(&environment, other);
+            let out: Vec<String> = members.iter().filter(out).map(|h| h.name.to_string()).collect();
+            if out.len() > limit {
+                let out = out.join(", ");
+                self.violation(format!("{} of {limit} {} out: {out}", out.len(), role.name));
+            }
+        }
+        let may_be_empty = known.servers.iter().any(|server| {
+            (&server.backend, &server.server) == (&key.0, &key.1) && server.may_be_empty
+        });
+        let left = self.balancers.get(lb).is_some_and(|balancer| {
+            balancer.servers.iter().any(|(other, seen)| {
+                other.0 == key.0 && other != key && seen.is_up() && seen.weight > 0
+            })
+        });
+        if !may_be_empty && !left {
+            self.violation(format!("{lb} {} was left without a server", key.0));
+        }
+    }
+
+    /// Tells whether every server of a host is UP.
+    pub(crate) fn is_up(&self, environment: &Environment, host: &Host) -> bool {
+        host.servers.iter().all(|server| {
+            let key = (server.backend.clone(), server.server.clone());
+            let balancer = self
+                .balancers
+                .values()
+                .find(|b| b.environment == environment.name && b.name == server.lb);
+            balancer.and_then(|b| b.servers.get(&key)).is_some_and(crate::balancer::Server::is_up)
+        })
+    }
+
+    /// Says what is not as it must be once a run has succeeded.
+    pub(crate) fn check_success(&mut self) {
+        let topology = self.topology.clone();
+        for environment in topology.environments.values() {
+            for (fleet, host) in environment.hosts() {
+                let deployed =
+                    environment.name.as_str() == "staging" || fleet.share_after.is_some();
+                let runs = self.hosts.get(&host.name).is_some_and(|m| m.runs(&self.build.version));
+                if deployed && host.roles.iter().all(|r| r.as_str() != "deploy") && !runs {
+                    self.violation(format!("success, but {} does not run the build", host.name));
+                }
+                if !self.is_up(environment, host) {
+                    self.violation(format!("success, but {} is not UP", host.name));
+                }
+            }
+        }
+        if !self.ledger.all().all(crate::ledger::Pages::is_complete) {
+            self.violation("success, but the journal has steps that are not done".to_owned());
+        }
+    }
+
+    /// Says which hosts are not in service although nobody said so; `named`: the hosts that a halt names.
+    pub(crate) fn check_halted(&mut self, named: &[HostName]) {
+        let topology = self.topology.clone();
+        for environment in topology.environments.values() {
+            for (_, host) in environment.hosts() {
+                let alive = self.hosts.get(&host.name).is_some_and(|machine| machine.up);
+                if alive && !named.contains(&host.name) && !self.is_up(environment, host) {
+                    self.violation(format!("halted, and {} is out without a word", host.name));
+                }
+            }
+        }
+    }
+}
+
+fn unseen(reloaded: Option<Timestamp>, now: Timestamp, within: Duration) -> bool {
+    reloaded.is_some_and(|at| now.since(at) <= within)
+}

@@ -1,0 +1,91 @@
+//! What goes wrong in a scenario, as values.
+//!
+//! Three kinds: something befalls the world at a moment, a controller's effect goes wrong by its number, or the
+//! controller dies by the number of a journal append. Effects and appends are numbered from 1, in order, over all
+//! controllers of a scenario; a baseline run without faults shows what each number is.
+
+use serin_model::{EnvironmentName, HostName};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What goes wrong with the effects of controllers, and in the world.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// What befalls the world, by the time since it began.
+    pub at: Vec<(Duration, Fault)>,
+    /// What goes wrong with single effects.
+    pub effects: BTreeMap<u64, Trouble>,
+    /// What goes wrong with every effect.
+    pub every_effect: Option<Trouble>,
+    /// When controllers die.
+    pub kills: Vec<Kill>,
+}
+
+/// Something that befalls the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// A host loses its power, and starts again after a while, if ever.
+    HostDies {
+        /// The host.
+        host: HostName,
+        /// After how long it is there again.
+        back_after: Option<Duration>,
+    },
+    /// A host or load balancer cannot be reached for a while; it lives on.
+    Cut {
+        /// The host.
+        host: HostName,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// HAProxy is reloaded: a new worker that knows only its configuration, and an old one that is leaving.
+    Reload {
+        /// The load balancer's host.
+        host: HostName,
+    },
+    /// A critical alert fires.
+    Alert {
+        /// Where.
+        environment: EnvironmentName,
+        /// The host that it is about, if its rule is one that can be attributed.
+        about: Option<HostName>,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// Alerts cannot be read.
+    AlertsUnreadable {
+        /// Whose.
+        environment: EnvironmentName,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// Somebody installs a version that nobody expects.
+    ThirdVersion {
+        /// On this host.
+        host: HostName,
+    },
+}
+
+/// How an effect goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It is refused, or fails half-way where it is one that can.
+    Fails,
+    /// Nothing happens, and nobody answers.
+    RequestLost,
+    /// It begins; the connection breaks before its end.
+    CutInTheMiddle,
+    /// It happens to its end; the answer gets lost.
+    ReplyLost,
+    /// It happens, and then it is asked for once more.
+    Twice,
+}
+
+/// When a controller dies, as by `kill -9`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kill {
+    /// When it is about to make this append.
+    Before(u64),
+    /// When this append is on disk, and nothing has followed from it.
+    After(u64),
+}

@@ -1,0 +1,260 @@
+//! Hosts of the pretend world: package, services, config management, and what befalls them.
+//!
+//! Jobs are in `jobs.rs`. A host that is cut off lives on; one that dies loses its processes, and what dpkg was in the
+//! middle of.
+
+use crate::jobs::{Attempt, State};
+use crate::world::{Happening, World};
+use serin_model::observation::ServiceObservation;
+use serin_model::{
+    ConfigManagementState, DebVersion, EnvironmentName, Fleet, Host, HostName, HostObservation,
+    PackageState, RunId, ServiceName, StepId, Timestamp, Topology,
+};
+use serin_runtime::ports::{CommandEnd, HostQuery, Look, PortError};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a new process takes until it answers.
+const WARMS_UP: Duration = Duration::from_millis(1_200);
+
+/// A machine.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) environment: EnvironmentName,
+    pub(crate) record: String,
+    pub(crate) canary: bool,
+    pub(crate) up: bool,
+    pub(crate) cut_until: Timestamp,
+    pub(crate) fence: u64,
+    pub(crate) package: PackageState,
+    pub(crate) fetched: bool,
+    pub(crate) installs: u32,
+    pub(crate) services: BTreeMap<ServiceName, Service>,
+    pub(crate) agent: bool,
+    pub(crate) converging: bool,
+    pub(crate) jobs: BTreeMap<(RunId, StepId), Vec<Attempt>>,
+    boots: u32,
+    pids: u32,
+}
+
+/// A service.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) pid: Option<u32>,
+    pub(crate) loaded: DebVersion,
+    pub(crate) answers_from: Timestamp,
+    pub(crate) fetches: bool,
+    pub(crate) idle_from: Timestamp,
+}
+
+impl Machine {
+    pub(crate) fn new(
+        topology: &Topology,
+        environment: &EnvironmentName,
+        fleet: &Fleet,
+        host: &Host,
+        version: &DebVersion,
+    ) -> Self {
+        let begin = Timestamp::from_millis(0);
+        let service = || Service {
+            pid: Some(100),
+            loaded: version.clone(),
+            answers_from: begin,
+            fetches: true,
+            idle_from: begin,
+        };
+        let services = topology.roles_of(host).flat_map(|role| &role.services);
+        Self {
+            environment: environment.clone(),
+            record: format!("{environment}-{}", fleet.name),
+            canary: fleet.share_after.is_some(),
+            up: true,
+            cut_until: begin,
+            fence: 0,
+            package: PackageState::Installed(version.clone()),
+            fetched: false,
+            installs: 0,
+            services: services.map(|s| (s.name.clone(), service())).collect(),
+            agent: true,
+            converging: false,
+            jobs: BTreeMap::new(),
+            boots: 1,
+            pids: 100,
+        }
+    }
+
+    /// Tells whether the host itself would say that it is healthy.
+    pub(crate) fn is_healthy(&self, now: Timestamp) -> bool {
+        self.up && self.services.values().all(|s| s.pid.is_some() && s.answers_from <= now)
+    }
+
+    pub(crate) fn runs(&self, version: &DebVersion) -> bool {
+        matches!(&self.package, PackageState::Installed(found) if found == version)
+            && self.services.values().all(|s| s.pid.is_some() && s.loaded == *version)
+    }
+
+    fn replace(&mut self, service: &ServiceName, answers_from: Timestamp) {
+        self.pids += 1;
+        let pid = self.pids;
+        let Some(service) = self.services.get_mut(service) else { return };
+        if let PackageState::Installed(version) = &self.package {
+            service.loaded = version.clone();
+        }
+        service.pid = Some(pid);
+        service.answers_from = answers_from;
+        service.fetches = true;
+    }
+}
+
+impl World {
+    /// Returns a machine that can be reached now.
+    pub(crate) fn machine(&mut self, host: &HostName) -> Result<&mut Machine, PortError> {
+        let now = self.now;
+        match self.hosts.get_mut(host) {
+            Some(machine) if machine.up && machine.cut_until <= now => Ok(machine),
+            Some(_) | None => {
+                let why = "connection timed out".to_owned();
+                Err(PortError::Unreachable { host: host.clone(), why })
+            }
+        }
+    }
+
+    pub(crate) fn observe_host(&mut self, query: &HostQuery) -> Result<HostObservation, PortError> {
+        let observed_at = self.now;
+        let pending = match query.look {
+            Look::State => None,
+            Look::Migrations => self.pending(&query.host),
+        };
+        let machine = self.machine(&query.host)?;
+        let service = |(name, service): (&ServiceName, &Service)| {
+            let version = service.pid.is_some().then(|| service.loaded.clone());
+            let seen = ServiceObservation { pid: service.pid, version, older_than_package: false };
+            (name.clone(), seen)
+        };
+        Ok(HostObservation {
+            observed_at,
+            boot: machine.boots.to_string(),
+            package: machine.package.clone(),
+            services: machine.services.iter().map(service).collect(),
+            config_management: if machine.agent || machine.converging {
+                ConfigManagementState::Running
+            } else {
+                ConfigManagementState::Stopped
+            },
+            free_bytes: 1_000_000_000_000,
+            fence: machine.fence,
+            missing_files: Vec::new(),
+            pending_migrations: pending,
+        })
+    }
+
+    /// Runs a command that changes nothing.
+    pub(crate) fn read(
+        &mut self,
+        host: &HostName,
+        words: &[&str],
+    ) -> Result<CommandEnd, PortError> {
+        let now = self.now;
+        self.machine(host)?;
+        let Some(machine) = self.hosts.get(host) else { return said(127, "") };
+        let status = |good: bool| i32::from(!good);
+        match words {
+            ["pgrep", "-f", "chef-client"] => said(status(machine.agent || machine.converging), ""),
+            ["version-role", "get", key] => {
+                said(0, self.records.get(*key).map_or("", |version| version.as_str()))
+            }
+            ["gitlab-ctl", "check-config", _] => said(0, "fits"),
+            ["gitlab-psql", "no-session"] => said(status(!self.migrates(host)), ""),
+            ["gitlab-sidekiq-idle", _] => {
+                said(status(machine.services.values().all(|s| s.idle_from <= now)), "")
+            }
+            ["curl", ..] => said(status(machine.is_healthy(now)), "503"),
+            _ => said(127, "command not found"),
+        }
+    }
+
+    fn migrates(&self, host: &HostName) -> bool {
+        let jobs = self.hosts.get(host).into_iter().flat_map(|machine| &machine.jobs);
+        let running = jobs.flat_map(|(_, attempts)| attempts.last());
+        running.into_iter().any(|attempt| attempt.state == State::Running && attempt.migrates())
+    }
+
+    /// A service has a new process, which answers after a while.
+    pub(crate) fn replaced(&mut self, host: &HostName, service: &ServiceName) {
+        let answers_from = self.now.plus(WARMS_UP);
+        let Some(machine) = self.hosts.get_mut(host).filter(|machine| machine.up) else { return };
+        machine.replace(service, answers_from);
+        self.note(host.as_str(), &format!("{service} has a new process"));
+        self.checks_soon(host);
+    }
+
+    /// HAProxy notices a change of a host's health within the interval of its checks.
+    fn checks_soon(&mut self, host: &HostName) {
+        let soon = self.random.millis(100, 1_000);
+        let later = WARMS_UP + self.random.millis(100, 1_900);
+        self.schedule(soon, Happening::Checked { host: host.clone() });
+        self.schedule(later, Happening::Checked { host: host.clone() });
+    }
+
+    pub(crate) fn dies(&mut self, host: &HostName, back_after: Option<Duration>) {
+        let Some(machine) = self.hosts.get_mut(host) else { return };
+        machine.up = false;
+        machine.converging = false;
+        for service in machine.services.values_mut() {
+            service.pid = None;
+        }
+        for attempt in machine.jobs.values_mut().flatten() {
+            if attempt.state == State::Running {
+                attempt.state = State::Died;
+            }
+        }
+        self.checks_soon(host);
+        if let Some(after) = back_after {
+            self.schedule(after, Happening::Boots { host: host.clone() });
+        }
+    }
+
+    pub(crate) fn boots(&mut self, host: &HostName) {
+        let answers_from = self.now.plus(WARMS_UP);
+        let Some(machine) = self.hosts.get_mut(host).filter(|machine| !machine.up) else { return };
+        machine.up = true;
+        machine.boots += 1;
+        let names: Vec<ServiceName> = machine.services.keys().cloned().collect();
+        for service in names {
+            machine.replace(&service, answers_from);
+        }
+        self.note(host.as_str(), "boots");
+        self.checks_soon(host);
+    }
+
+    /// Config management runs every minute and a half; it takes the record at its word.
+    pub(crate) fn converge(&mut self, host: &HostName) {
+        self.schedule(Duration::from_secs(90), Happening::Converge { host: host.clone() });
+        let takes = self.random.millis(2_000, 6_000);
+        let Some(machine) = self.hosts.get_mut(host).filter(|m| m.up && m.agent) else { return };
+        machine.converging = true;
+        self.schedule(takes, Happening::Converged { host: host.clone() });
+    }
+
+    pub(crate) fn converged(&mut self, host: &HostName) {
+        let Some(machine) = self.hosts.get_mut(host).filter(|m| m.converging) else { return };
+        machine.converging = false;
+        let recorded = self.records.get(&machine.record).cloned();
+        let differs = |version: &DebVersion| match &machine.package {
+            PackageState::Installed(found) => found != version,
+            PackageState::Absent | PackageState::Broken { .. } => true,
+        };
+        let Some(version) = recorded.filter(differs) else { return };
+        machine.package = PackageState::Installed(version.clone());
+        let names: Vec<ServiceName> = machine.services.keys().cloned().collect();
+        for service in names {
+            self.replaced(host, &service);
+        }
+        self.violation(format!("config management installed {version} on {host} by itself"));
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the last line of a command reads `said(…)`")]
+fn said(status: i32, output: &str) -> Result<CommandEnd, PortError> {
+    Ok(CommandEnd { status, output: output.to_owned() })
+}

@@ -1,0 +1,182 @@
+//! The journal of one pretend process: the one in memory, read along by the ledger, and deadly where a scenario says.
+
+use crate::faults::Kill;
+use crate::ports::Shared;
+use crate::process::Process;
+use async_trait::async_trait;
+use serin_engine::Event;
+use serin_journal::{
+    Append, AppendError, CommandId, Holder, Inbox, Journal, JournalError, Lease, LeaseRefused,
+    Record, RunSummary, Scope,
+};
+use serin_model::{EnvironmentName, RunId, Timestamp};
+use serin_runtime::records;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Every append so far, and at which of them controllers die.
+#[derive(Debug, Default)]
+pub(crate) struct Appends {
+    /// What was in each, in order.
+    pub(crate) made: Vec<String>,
+    kills: BTreeSet<Kill>,
+}
+
+/// A journal.
+#[derive(Debug, Clone)]
+pub(crate) struct SimJournal {
+    pub(crate) shared: Shared,
+    pub(crate) process: Process,
+    pub(crate) appends: Arc<Mutex<Appends>>,
+}
+
+impl Appends {
+    pub(crate) fn new(kills: &[Kill]) -> Arc<Mutex<Self>> {
+        let kills = kills.iter().copied().collect();
+        Arc::new(Mutex::new(Self { made: Vec::new(), kills }))
+    }
+}
+
+impl SimJournal {
+    /// Dies if a scenario says so.
+    async fn may_die(&self, kill: fn(u64) -> Kill, number: u64) {
+        let dies = {
+            let mut appends = self.appends.lock().unwrap_or_else(PoisonError::into_inner);
+            appends.kills.remove(&kill(number))
+        };
+        if dies {
+            self.shared.now().note("controller", &format!("dies: {:?}", kill(number)));
+            self.process.kill();
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Returns the number that the next append has.
+    fn next(&self) -> u64 {
+        let appends = self.appends.lock().unwrap_or_else(PoisonError::into_inner);
+        u64::try_from(appends.made.len()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    fn parse(run: &RunId, texts: &[String], at: Timestamp) -> Result<Vec<Event>, String> {
+        let parse = |text: &String| {
+            let record = Record { seq: 0, at, body: text.clone() };
+            records::read(run, &record).map_err(|error| error.to_string())
+        };
+        texts.iter().map(parse).collect()
+    }
+
+    /// Has the ledger read what was appended.
+    fn read_along(&self, append: &Append<'_>) {
+        let events = Self::parse(append.run, append.records, append.at);
+        let mut world = self.shared.now();
+        let (shown, wrong) = match events {
+            Ok(events) => {
+                let shown: Vec<String> = events.iter().map(show).collect();
+                (shown.join("; "), world.ledger.append(append.run, &events, append.at))
+            }
+            Err(wrong) => (String::new(), vec![wrong]),
+        };
+        world.note("journal", &shown);
+        for wrong in wrong {
+            world.violation(wrong);
+        }
+        drop(world);
+        self.appends.lock().unwrap_or_else(PoisonError::into_inner).made.push(shown);
+    }
+}
+
+fn show(event: &Event) -> String {
+    match event {
+        Event::Started { by, .. } => format!("started by {by}"),
+        Event::AttemptStarted { step, attempt, .. } => format!("began {step} {attempt}"),
+        Event::AttemptEnded { step, outcome, .. } => format!("ended {step}: {outcome:?}"),
+        other => format!("{other:?}"),
+    }
+}
+
+#[async_trait]
+impl Journal for SimJournal {
+    async fn create_run(&self, first: &str, now: Timestamp) -> Result<RunId, JournalError> {
+        let id = self.process.journal.create_run(first, now).await?;
+        let mut world = self.shared.now();
+        match Self::parse(&id, &[first.to_owned()], now) {
+            Ok(events) => {
+                for event in events {
+                    world.ledger.open(id.clone(), event);
+                }
+            }
+            Err(wrong) => world.violation(wrong),
+        }
+        drop(world);
+        Ok(id)
+    }
+
+    async fn append(&self, append: &Append<'_>) -> Result<u64, AppendError> {
+        let number = self.next();
+        self.may_die(Kill::Before, number).await;
+        let last = self.process.journal.append(append).await?;
+        self.read_along(append);
+        self.may_die(Kill::After, number).await;
+        Ok(last)
+    }
+
+    async fn runs(&self) -> Result<Vec<RunSummary>, JournalError> {
+        self.process.journal.runs().await
+    }
+
+    async fn read(&self, run: &RunId, after: u64) -> Result<Vec<Record>, JournalError> {
+        self.process.journal.read(run, after).await
+    }
+
+    async fn take_lease(
+        &self,
+        scope: &Scope,
+        holder: &Holder,
+        ttl: Duration,
+    ) -> Result<Lease, LeaseRefused> {
+        self.process.journal.take_lease(scope, holder, ttl).await
+    }
+
+    async fn beat(&self, lease: &Lease) -> Result<(), AppendError> {
+        self.process.journal.beat(lease).await
+    }
+
+    async fn release_lease(&self, lease: &Lease) -> Result<(), JournalError> {
+        self.process.journal.release_lease(lease).await
+    }
+
+    async fn holder(&self, scope: &Scope) -> Result<Option<(Holder, bool)>, JournalError> {
+        self.process.journal.holder(scope).await
+    }
+
+    async fn claims(&self) -> Result<BTreeMap<EnvironmentName, RunId>, JournalError> {
+        self.process.journal.claims().await
+    }
+
+    async fn send(
+        &self,
+        environment: &EnvironmentName,
+        body: &str,
+        now: Timestamp,
+    ) -> Result<CommandId, JournalError> {
+        self.process.journal.send(environment, body, now).await
+    }
+
+    async fn inbox(&self, environment: &EnvironmentName) -> Result<Vec<Inbox>, JournalError> {
+        self.process.journal.inbox(environment).await
+    }
+
+    async fn answer(
+        &self,
+        lease: &Lease,
+        command: CommandId,
+        answer: &str,
+    ) -> Result<(), AppendError> {
+        self.process.journal.answer(lease, command, answer).await
+    }
+
+    async fn answered(&self, command: CommandId) -> Result<Option<String>, JournalError> {
+        self.process.journal.answered(command).await
+    }
+}

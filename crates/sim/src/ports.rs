@@ -1,0 +1,288 @@
+//! The ports of one pretend process, over the world.
+//!
+//! Each call takes a moment of virtual time before and after, in which other things happen; changes of the world are
+//! counted as effects, and go wrong as the scenario says.
+
+use crate::balancer::Change;
+use crate::faults::Trouble;
+use crate::jobs;
+use crate::process::Process;
+use crate::world::World;
+use async_trait::async_trait;
+use serin_model::{
+    AdminState, AlertSource, BackendName, HostName, HostObservation, LbObservation, LoadBalancer,
+    QaSuite, RunId, ServerName, StepId,
+};
+use serin_runtime::TokioClock;
+use serin_runtime::ports::{
+    AlertPort, AlertReading, Clock, Command, CommandEnd, Fence, HostPort, HostQuery, Job, JobEnd,
+    JobState, LbPort, PortError, Ports, QaPort, QaResult,
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long the pretend QA takes.
+const QA_TAKES: Duration = Duration::from_secs(8);
+
+/// The world as several processes hold it.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    world: Arc<Mutex<World>>,
+    pub(crate) clock: TokioClock,
+}
+
+impl Shared {
+    pub(crate) fn new(world: World, clock: TokioClock) -> Self {
+        Self { world: Arc::new(Mutex::new(world)), clock }
+    }
+
+    /// Returns the world as it is now.
+    pub(crate) fn now(&self) -> MutexGuard<'_, World> {
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.advance(self.clock.now());
+        world
+    }
+}
+
+/// The ports of one process.
+#[derive(Debug, Clone)]
+pub(crate) struct SimPorts {
+    pub(crate) shared: Shared,
+    pub(crate) process: Process,
+}
+
+impl SimPorts {
+    pub(crate) fn ports(self) -> Ports {
+        let clock = Arc::new(self.shared.clock);
+        let this = Arc::new(self);
+        Ports {
+            hosts: Arc::<Self>::clone(&this),
+            load_balancers: Arc::<Self>::clone(&this),
+            alerts: Arc::<Self>::clone(&this),
+            qa: this,
+            clock,
+        }
+    }
+
+    /// Lets some time pass, and returns the world once this process may act on it.
+    async fn after(&self, from: u64, to: u64) -> MutexGuard<'_, World> {
+        let latency = self.shared.now().random.millis(from, to);
+        tokio::time::sleep(latency).await;
+        self.process.may_act().await;
+        self.shared.now()
+    }
+
+    async fn host(&self) -> MutexGuard<'_, World> {
+        self.after(5, 50).await
+    }
+
+    async fn balancer(&self) -> MutexGuard<'_, World> {
+        self.after(2, 15).await
+    }
+
+    /// Waits until an attempt of a job is over.
+    async fn wait(&self, job: &Job, attempt: u32) -> Result<JobEnd, PortError> {
+        let deadline = self.shared.clock.now().plus(job.timeout);
+        loop {
+            let next = {
+                let mut world = self.shared.now();
+                if let Some(end) = world.ended(job, attempt)? {
+                    return Ok(end);
+                }
+                world.next_at()
+            };
+            let now = self.shared.clock.now();
+            if now >= deadline {
+                return Ok(JobEnd::StillRunning { output: String::new() });
+            }
+            self.shared.clock.sleep_until(next.map_or(deadline, |at| at.min(deadline))).await;
+            self.process.may_act().await;
+        }
+    }
+
+    async fn change(
+        &self,
+        lb: &LoadBalancer,
+        fence: Fence,
+        changes: Vec<((BackendName, ServerName), Change)>,
+    ) -> Result<(), PortError> {
+        let lost = {
+            let mut world = self.balancer().await;
+            let trouble = world.effect(format!("{} {changes:?}", lb.host));
+            if trouble != Some(Trouble::RequestLost) {
+                world.change_servers(&lb.host, fence, &changes, trouble)?;
+            }
+            if trouble == Some(Trouble::Twice) {
+                world.change_servers(&lb.host, fence, &changes, trouble)?;
+            }
+            is_lost(trouble)
+        };
+        self.answer(&lb.host, lost).await
+    }
+
+    async fn answer(&self, host: &HostName, lost: bool) -> Result<(), PortError> {
+        if lost {
+            return Err(unreachable(host));
+        }
+        drop(self.balancer().await);
+        Ok(())
+    }
+}
+
+fn is_lost(trouble: Option<Trouble>) -> bool {
+    match trouble {
+        Some(Trouble::RequestLost | Trouble::CutInTheMiddle | Trouble::ReplyLost) => true,
+        Some(Trouble::Fails | Trouble::Twice) | None => false,
+    }
+}
+
+fn unreachable(host: &HostName) -> PortError {
+    PortError::Unreachable { host: host.clone(), why: "the connection broke".to_owned() }
+}
+
+#[async_trait]
+impl HostPort for SimPorts {
+    async fn observe(&self, query: &HostQuery) -> Result<HostObservation, PortError> {
+        let seen = self.host().await.observe_host(query);
+        drop(self.host().await);
+        seen
+    }
+
+    async fn read(&self, host: &HostName, command: &Command) -> Result<CommandEnd, PortError> {
+        let words: Vec<&str> = command.argv.arguments().collect();
+        let end = self.host().await.read(host, &words);
+        drop(self.host().await);
+        end
+    }
+
+    async fn run(&self, job: &Job) -> Result<JobEnd, PortError> {
+        let (attempt, trouble) = {
+            let mut world = self.host().await;
+            let trouble = world.effect(jobs::show(job));
+            if trouble == Some(Trouble::RequestLost) {
+                return Err(unreachable(&job.host));
+            }
+            (world.start(job, trouble)?, trouble)
+        };
+        if trouble == Some(Trouble::CutInTheMiddle) {
+            return Err(unreachable(&job.host));
+        }
+        let end = self.wait(job, attempt).await?;
+        match trouble {
+            Some(Trouble::ReplyLost) => Err(unreachable(&job.host)),
+            Some(Trouble::Twice) => {
+                let again = self.host().await.start(job, trouble)?;
+                self.wait(job, again).await
+            }
+            Some(Trouble::Fails | Trouble::RequestLost | Trouble::CutInTheMiddle) | None => Ok(end),
+        }
+    }
+
+    async fn look(
+        &self,
+        host: &HostName,
+        run: &RunId,
+        step: &StepId,
+    ) -> Result<JobState, PortError> {
+        self.host().await.look(host, &(run.clone(), step.clone()))
+    }
+
+    async fn raise_fence(&self, host: &HostName, fence: Fence) -> Result<(), PortError> {
+        let mut world = self.host().await;
+        let trouble = world.effect(format!("{host} fence {}", fence.0));
+        match trouble {
+            Some(Trouble::RequestLost) => return Err(unreachable(host)),
+            Some(Trouble::Fails) => return Err(PortError::Refused("no room".to_owned())),
+            Some(Trouble::CutInTheMiddle | Trouble::ReplyLost | Trouble::Twice) | None => {}
+        }
+        world.pass_host(host, fence)?;
+        if is_lost(trouble) { Err(unreachable(host)) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl LbPort for SimPorts {
+    async fn observe(&self, lb: &LoadBalancer) -> Result<LbObservation, PortError> {
+        let began = self.shared.clock.now();
+        let seen = self.balancer().await.observe_balancer(&lb.host, began);
+        drop(self.balancer().await);
+        seen
+    }
+
+    async fn set_admin(
+        &self,
+        lb: &LoadBalancer,
+        fence: Fence,
+        servers: &[(BackendName, ServerName)],
+        state: AdminState,
+    ) -> Result<(), PortError> {
+        let changes = servers.iter().map(|key| (key.clone(), Change::Admin(state))).collect();
+        self.change(lb, fence, changes).await
+    }
+
+    async fn set_weights(
+        &self,
+        lb: &LoadBalancer,
+        fence: Fence,
+        weights: &[(BackendName, ServerName, u32)],
+    ) -> Result<(), PortError> {
+        let change = |(backend, server, weight): &(BackendName, ServerName, u32)| {
+            ((backend.clone(), server.clone()), Change::Weight(*weight))
+        };
+        self.change(lb, fence, weights.iter().map(change).collect()).await
+    }
+
+    async fn cut_sessions(
+        &self,
+        lb: &LoadBalancer,
+        fence: Fence,
+        servers: &[(BackendName, ServerName)],
+    ) -> Result<(), PortError> {
+        let changes = servers.iter().map(|key| (key.clone(), Change::Cut)).collect();
+        self.change(lb, fence, changes).await
+    }
+
+    async fn raise_fence(&self, lb: &LoadBalancer, fence: Fence) -> Result<(), PortError> {
+        let mut world = self.balancer().await;
+        let trouble = world.effect(format!("{} fence {}", lb.host, fence.0));
+        match trouble {
+            Some(Trouble::RequestLost) => return Err(unreachable(&lb.host)),
+            Some(Trouble::Fails) => return Err(PortError::Refused("no room".to_owned())),
+            Some(Trouble::CutInTheMiddle | Trouble::ReplyLost | Trouble::Twice) | None => {}
+        }
+        world.pass_balancer(&lb.host, fence)?;
+        if is_lost(trouble) { Err(unreachable(&lb.host)) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl AlertPort for SimPorts {
+    async fn read(&self, source: &AlertSource) -> AlertReading {
+        let world = self.after(10, 60).await;
+        let environment = source
+            .alertmanagers
+            .first()
+            .and_then(|url| url.strip_prefix("http://alerts."))
+            .and_then(|name| name.parse().ok());
+        match environment.and_then(|environment| world.firing(&environment)) {
+            Some(firing) => AlertReading { firing, doubts: Vec::new() },
+            None => AlertReading { firing: Vec::new(), doubts: vec!["no answer".to_owned()] },
+        }
+    }
+}
+
+#[async_trait]
+impl QaPort for SimPorts {
+    async fn run(&self, suite: &QaSuite) -> QaResult {
+        let trouble = self.host().await.effect(format!("QA {}", suite.name));
+        tokio::time::sleep(QA_TAKES).await;
+        self.process.may_act().await;
+        match trouble {
+            Some(Trouble::Fails) => QaResult::Failed { tests: vec!["login".to_owned()] },
+            Some(Trouble::RequestLost | Trouble::CutInTheMiddle | Trouble::ReplyLost) => {
+                QaResult::Broken { why: "no report".to_owned() }
+            }
+            Some(Trouble::Twice) | None => QaResult::Passed { executed: 20, flaky: Vec::new() },
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The pretend world: everything outside the controller, moving in virtual time.
+//!
+//! A world is plain data and a queue of what happens when. Nothing in it runs by itself: whoever looks or acts first
+//! lets everything happen that was due by then ([`World::advance`]), in order. That is the same as if it had happened
+//! at its own moment, because nobody looked in between. Jobs belong to the world: they go on when their controller
+//! dies.
+//!
+//! Every change is logged with its time and, where a controller made it, with its fence. What no change may ever do is
+//! looked at in `check.rs`, at the moment of the change.
+
+use crate::balancer::Balancer;
+use crate::faults::{Fault, Faults, Trouble};
+use crate::host::Machine;
+use crate::installation::{self, POST_DEPLOYMENT, REGULAR};
+use crate::ledger::Ledger;
+use crate::random::Random;
+use serin_model::{
+    Build, DebVersion, EnvironmentName, HostName, RunId, ServiceName, StepId, Timestamp, Topology,
+};
+use serin_runtime::ports::Alert;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// When every world begins: some time in 2026.
+pub(crate) const BEGIN: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+/// The world.
+#[derive(Debug)]
+pub struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) random: Random,
+    queue: BTreeMap<(Timestamp, u64), Happening>,
+    queued: u64,
+    pub(crate) topology: Topology,
+    pub(crate) build: Build,
+    pub(crate) old: DebVersion,
+    pub(crate) hosts: BTreeMap<HostName, Machine>,
+    /// By the host that each is on.
+    pub(crate) balancers: BTreeMap<HostName, Balancer>,
+    pub(crate) databases: BTreeMap<EnvironmentName, Database>,
+    /// By the key that the commands of the records use.
+    pub(crate) records: BTreeMap<String, DebVersion>,
+    alerts: Vec<Firing>,
+    unreadable: BTreeMap<EnvironmentName, Timestamp>,
+    faults: Faults,
+    /// What every effect of a controller was, in order.
+    pub(crate) effects: Vec<String>,
+    pub(crate) log: Vec<String>,
+    pub(crate) violations: Vec<String>,
+    pub(crate) ledger: Ledger,
+}
+
+/// A database: which migrations were applied, and how often.
+#[derive(Debug, Default)]
+pub(crate) struct Database {
+    pub(crate) applied: BTreeMap<String, u32>,
+}
+
+#[derive(Debug)]
+struct Firing {
+    environment: EnvironmentName,
+    about: Option<HostName>,
+    until: Timestamp,
+}
+
+/// Something that happens at a time.
+#[derive(Debug, Clone)]
+pub(crate) enum Happening {
+    /// Something goes wrong.
+    Fault(Fault),
+    /// A job came to its end.
+    JobEnds { host: HostName, job: (RunId, StepId), attempt: u32 },
+    /// A package is unpacked, and not configured.
+    Unpacked { host: HostName, job: (RunId, StepId), attempt: u32 },
+    /// A migration is applied.
+    Migrated { host: HostName, job: (RunId, StepId), attempt: u32, id: String },
+    /// A service has a new process.
+    Replaced { host: HostName, service: ServiceName },
+    /// HAProxy's checks of a host's servers may have another result.
+    Checked { host: HostName },
+    /// Config management looks at its record.
+    Converge { host: HostName },
+    /// Config management has done what its record says.
+    Converged { host: HostName },
+    /// A machine starts again.
+    Boots { host: HostName },
+    /// Nothing, but whoever waits should look.
+    Look,
+}
+
+impl World {
+    /// Makes a world in which everything runs the old version and is healthy.
+    pub(crate) fn new(seed: u64, faults: Faults) -> Self {
+        let topology = installation::topology();
+        let mut world = Self {
+            now: BEGIN,
+            random: Random::new(seed),
+            queue: BTreeMap::new(),
+            queued: 0,
+            build: installation::build(),
+            old: installation::name(installation::OLD),
+            hosts: BTreeMap::new(),
+            balancers: BTreeMap::new(),
+            databases: BTreeMap::new(),
+            records: BTreeMap::new(),
+            alerts: Vec::new(),
+            unreadable: BTreeMap::new(),
+            effects: Vec::new(),
+            log: Vec::new(),
+            violations: Vec::new(),
+            ledger: Ledger::default(),
+            topology,
+            faults,
+        };
+        world.build_up();
+        for (after, fault) in world.faults.at.clone() {
+            world.schedule(after, Happening::Fault(fault));
+        }
+        world
+    }
+
+    fn build_up(&mut self) {
+        let topology = self.topology.clone();
+        for (name, environment) in &topology.environments {
+            self.databases.insert(name.clone(), Database::default());
+            for (fleet, host) in environment.hosts() {
+                let machine = Machine::new(&topology, name, fleet, host, &self.old);
+                self.hosts.insert(host.name.clone(), machine);
+                self.records.insert(format!("{name}-{}", fleet.name), self.old.clone());
+                let first = self.random.millis(1_000, 90_000);
+                self.schedule(first, Happening::Converge { host: host.name.clone() });
+            }
+            for lb in environment.load_balancers.values() {
+                self.balancers.insert(lb.host.clone(), Balancer::new(environment, lb));
+            }
+        }
+    }
+
+    pub(crate) fn schedule(&mut self, after: Duration, happening: Happening) {
+        self.queued += 1;
+        self.queue.insert((self.now.plus(after), self.queued), happening);
+    }
+
+    /// Lets everything happen that is due by `now`.
+    pub(crate) fn advance(&mut self, now: Timestamp) {
+        while let Some(entry) = self.queue.first_entry() {
+            let at = entry.key().0;
+            if at > now {
+                break;
+            }
+            let happening = entry.remove();
+            self.now = self.now.max(at);
+            self.happen(happening);
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// Returns when the next thing happens.
+    pub(crate) fn next_at(&self) -> Option<Timestamp> {
+        self.queue.keys().next().map(|(at, _)| *at)
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Fault(fault) => self.befall(fault),
+            Happening::JobEnds { host, job, attempt } => self.job_ends(&host, &job, attempt),
+            Happening::Unpacked { host, job, attempt } => self.unpacked(&host, &job, attempt),
+            Happening::Migrated { host, job, attempt, id } => {
+                self.migrated(&host, &job, attempt, &id);
+            }
+            Happening::Replaced { host, service } => self.replaced(&host, &service),
+            Happening::Checked { host } => self.checked(&host),
+            Happening::Converge { host } => self.converge(&host),
+            Happening::Converged { host } => self.converged(&host),
+            Happening::Boots { host } => self.boots(&host),
+            Happening::Look => {}
+        }
+    }
+
+    fn befall(&mut self, fault: Fault) {
+        self.note("fault", &format!("{fault:?}"));
+        match fault {
+            Fault::HostDies { host, back_after } => self.dies(&host, back_after),
+            Fault::Cut { host, lasts } => {
+                let until = self.now.plus(lasts);
+                if let Some(machine) = self.hosts.get_mut(&host) {
+                    machine.cut_until = until;
+                }
+                if let Some(balancer) = self.balancers.get_mut(&host) {
+                    balancer.cut_until = until;
+                }
+                self.schedule(lasts, Happening::Look);
+            }
+            Fault::Reload { host } => self.reload(&host),
+            Fault::Alert { environment, about, lasts } => {
+                let until = self.now.plus(lasts);
+                self.alerts.push(Firing { environment, about, until });
+            }
+            Fault::AlertsUnreadable { environment, lasts } => {
+                self.unreadable.insert(environment, self.now.plus(lasts));
+            }
+            Fault::ThirdVersion { host } => {
+                if let Some(machine) = self.hosts.get_mut(&host) {
+                    machine.package =
+                        serin_model::PackageState::Installed(installation::name("15.0.0-ee.0"));
+                }
+            }
+        }
+    }
+
+    /// Writes a line of the log: who, and what.
+    pub(crate) fn note(&mut self, who: &str, what: &str) {
+        let mut line = format!("{:>8}", self.now.since(BEGIN).as_millis());
+        // Writing to a string cannot fail.
+        let _written = write!(line, " {who:<10} {what}");
+        self.log.push(line);
+    }
+
+    /// Notes that something happened that must not.
+    pub(crate) fn violation(&mut self, what: String) {
+        self.note("VIOLATION", &what);
+        self.violations.push(what);
+    }
+
+    /// Counts an effect of a controller, and returns what goes wrong with it.
+    pub(crate) fn effect(&mut self, what: String) -> Option<Trouble> {
+        self.effects.push(what);
+        let number = u64::try_from(self.effects.len()).unwrap_or(u64::MAX);
+        self.faults.effects.get(&number).copied().or(self.faults.every_effect)
+    }
+
+    /// Ends everything that goes wrong from now on, as when people have repaired it.
+    pub(crate) fn heal(&mut self) {
+        self.faults.effects.clear();
+        self.alerts.clear();
+        self.unreadable.clear();
+        let now = self.now;
+        for machine in self.hosts.values_mut() {
+            machine.cut_until = now;
+        }
+        for balancer in self.balancers.values_mut() {
+            balancer.cut_until = now;
+        }
+        let dead = self.hosts.iter().filter(|(_, machine)| !machine.up);
+        let dead: Vec<HostName> = dead.map(|(host, _)| host.clone()).collect();
+        for host in dead {
+            self.boots(&host);
+        }
+        self.note("people", "repaired everything");
+    }
+
+    /// Returns the alerts that fire, or `None` when they cannot be read.
+    pub(crate) fn firing(&self, environment: &EnvironmentName) -> Option<Vec<Alert>> {
+        if self.unreadable.get(environment).is_some_and(|until| *until > self.now) {
+            return None;
+        }
+        let here = self.alerts.iter().filter(|firing| firing.environment == *environment);
+        let alert = |firing: &Firing| Alert {
+            name: if firing.about.is_some() { "InstanceDown" } else { "Errors" }.to_owned(),
+            labels: "severity=critical".to_owned(),
+            critical: true,
+            silenced: false,
+            about: firing.about.as_ref().map(ToString::to_string),
+        };
+        Some(here.filter(|firing| firing.until > self.now).map(alert).collect())
+    }
+
+    /// Shows what a run leaves behind, without anything that depends on when or how often things were done.
+    pub(crate) fn projection(&self) -> String {
+        let mut lines = Vec::new();
+        for (host, machine) in &self.hosts {
+            let services = machine.services.iter().map(|(name, service)| {
+                let state = if service.pid.is_some() { "up" } else { "down" };
+                format!("{name} {state} {} fetches {}", service.loaded, service.fetches)
+            });
+            let services = services.collect::<Vec<_>>().join(", ");
+            let agent = if machine.agent { "runs" } else { "is stopped" };
+            lines.push(format!("{host}: {} [{services}] agent {agent}", machine.package));
+        }
+        for (host, balancer) in &self.balancers {
+            for ((backend, server), seen) in &balancer.servers {
+                lines.push(format!(
+                    "{host} {backend}/{server}: {} weight {} up {}",
+                    seen.admin,
+                    seen.weight,
+                    seen.is_up()
+                ));
+            }
+        }
+        for (environment, database) in &self.databases {
+            lines.push(format!("{environment}: applied {:?}", database.applied));
+        }
+        for (key, version) in &self.records {
+            lines.push(format!("record {key}: {version}"));
+        }
+        lines.join("\n")
+    }
+
+    /// Returns the migrations of the installed version that are not applied: regular, then post-deployment.
+    pub(crate) fn pending(&self, host: &HostName) -> Option<(Vec<String>, Vec<String>)> {
+        let machine = self.hosts.get(host)?;
+        let database = self.databases.get(&machine.environment)?;
+        let serin_model::PackageState::Installed(installed) = &machine.package else {
+            return None;
+        };
+        if *installed != self.build.version {
+            return Some((Vec::new(), Vec::new()));
+        }
+        let left = |ids: &[&str]| {
+            let left = ids.iter().filter(|id| !database.applied.contains_key(**id));
+            left.map(|id| (*id).to_owned()).collect()
+        };
+        Some((left(&REGULAR), left(&POST_DEPLOYMENT)))
+    }
+}
