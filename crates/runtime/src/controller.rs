@@ -217,6 +217,10 @@ impl Controller {
             self.next_inbox = self.ports.clock.now().plus(INBOX_POLL);
             self.beat_and_read_inbox().await?;
         }
+        // What a person has asked comes before what is due: a halted run is resumed, not left.
+        while let Ok(command) = commands.try_recv() {
+            self.command(command).await?;
+        }
         let wake = self.start_due().await?;
         let clock = Arc::clone(&self.ports.clock);
         tokio::select! {

@@ -20,13 +20,7 @@ fn is_never_a_failure(trouble: Trouble, every: usize) {
         let scenario = goes_wrong(number, trouble);
         let report = succeeds_like(&scenario, &healthy);
         let effect = effect(&healthy, number);
-<<<<<<< HEAD
-        let stops =
-            effect.starts_with("QA") || effect.starts_with("lb-") && effect.contains("fence");
-        if report.halts.len() != usize::from(stops) {
-=======
         if report.halts.len() != usize::from(effect.starts_with("QA")) {
->>>>>>> sim
             fail(&scenario, &report, &format!("{effect} was lost, and: {:?}", report.halts));
         }
     }
