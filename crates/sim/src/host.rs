@@ -30,11 +30,17 @@ pub(crate) struct Machine {
     pub(crate) fetched: bool,
     pub(crate) installs: u32,
     pub(crate) services: BTreeMap<ServiceName, Service>,
-    pub(crate) agent: bool,
-    pub(crate) converging: bool,
+    pub(crate) agent: Agent,
     pub(crate) jobs: BTreeMap<(RunId, StepId), Vec<Attempt>>,
     boots: u32,
     pids: u32,
+}
+
+/// Config management: it ends a converge that it is in the middle of when it is stopped.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub(crate) runs: bool,
+    pub(crate) converges: bool,
 }
 
 /// A service.
@@ -75,8 +81,7 @@ impl Machine {
             fetched: false,
             installs: 0,
             services: services.map(|s| (s.name.clone(), service())).collect(),
-            agent: true,
-            converging: false,
+            agent: Agent { runs: true, converges: false },
             jobs: BTreeMap::new(),
             boots: 1,
             pids: 100,
@@ -136,7 +141,7 @@ impl World {
             boot: machine.boots.to_string(),
             package: machine.package.clone(),
             services: machine.services.iter().map(service).collect(),
-            config_management: if machine.agent || machine.converging {
+            config_management: if machine.agent.runs || machine.agent.converges {
                 ConfigManagementState::Running
             } else {
                 ConfigManagementState::Stopped
@@ -159,7 +164,9 @@ impl World {
         let Some(machine) = self.hosts.get(host) else { return said(127, "") };
         let status = |good: bool| i32::from(!good);
         match words {
-            ["pgrep", "-f", "chef-client"] => said(status(machine.agent || machine.converging), ""),
+            ["pgrep", "-f", "chef-client"] => {
+                said(status(machine.agent.runs || machine.agent.converges), "")
+            }
             ["version-role", "get", key] => {
                 said(0, self.records.get(*key).map_or("", |version| version.as_str()))
             }
@@ -175,7 +182,7 @@ impl World {
 
     fn migrates(&self, host: &HostName) -> bool {
         let jobs = self.hosts.get(host).into_iter().flat_map(|machine| &machine.jobs);
-        let running = jobs.flat_map(|(_, attempts)| attempts.last());
+        let running = jobs.filter_map(|(_, attempts)| attempts.last());
         running.into_iter().any(|attempt| attempt.state == State::Running && attempt.migrates())
     }
 
@@ -199,7 +206,7 @@ impl World {
     pub(crate) fn dies(&mut self, host: &HostName, back_after: Option<Duration>) {
         let Some(machine) = self.hosts.get_mut(host) else { return };
         machine.up = false;
-        machine.converging = false;
+        machine.agent.converges = false;
         for service in machine.services.values_mut() {
             service.pid = None;
         }
@@ -231,14 +238,16 @@ impl World {
     pub(crate) fn converge(&mut self, host: &HostName) {
         self.schedule(Duration::from_secs(90), Happening::Converge { host: host.clone() });
         let takes = self.random.millis(2_000, 6_000);
-        let Some(machine) = self.hosts.get_mut(host).filter(|m| m.up && m.agent) else { return };
-        machine.converging = true;
+        let Some(machine) = self.hosts.get_mut(host).filter(|m| m.up && m.agent.runs) else {
+            return;
+        };
+        machine.agent.converges = true;
         self.schedule(takes, Happening::Converged { host: host.clone() });
     }
 
     pub(crate) fn converged(&mut self, host: &HostName) {
-        let Some(machine) = self.hosts.get_mut(host).filter(|m| m.converging) else { return };
-        machine.converging = false;
+        let Some(machine) = self.hosts.get_mut(host).filter(|m| m.agent.converges) else { return };
+        machine.agent.converges = false;
         let recorded = self.records.get(&machine.record).cloned();
         let differs = |version: &DebVersion| match &machine.package {
             PackageState::Installed(found) => found != version,

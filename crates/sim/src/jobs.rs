@@ -101,12 +101,13 @@ impl World {
         });
         self.note(&format!("fence {}", job.fence.0), &show(job));
         self.check_job(job);
-        self.begin(job, key, trouble == Some(Trouble::Fails));
+        self.begin(job, key, trouble);
         Ok(job.attempt)
     }
 
     /// Puts what a job does, and its end, on the list of what happens.
-    fn begin(&mut self, job: &Job, key: (RunId, StepId), fails: bool) {
+    fn begin(&mut self, job: &Job, key: (RunId, StepId), trouble: Option<Trouble>) {
+        let fails = trouble == Some(Trouble::Fails);
         let (host, attempt) = (job.host.clone(), job.attempt);
         let takes = match (&job.work, words(&job.work).as_slice()) {
             (Work::Fetch(_), _) => self.random.millis(1_500, 4_000),
@@ -244,7 +245,7 @@ impl World {
                 };
                 status = i32::from(told(machine).is_none());
             }
-            (_, ["sv", verb, "chef-client"]) if !fails => machine.agent = *verb == "start",
+            (_, ["sv", verb, "chef-client"]) if !fails => machine.agent.runs = *verb == "start",
             (_, ["version-role", "set", key, version]) if !fails => match version.parse() {
                 Ok(version) => {
                     self.records.insert((*key).to_owned(), version);

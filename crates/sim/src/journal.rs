@@ -91,7 +91,19 @@ fn show(event: &Event) -> String {
         Event::Started { by, .. } => format!("started by {by}"),
         Event::AttemptStarted { step, attempt, .. } => format!("began {step} {attempt}"),
         Event::AttemptEnded { step, outcome, .. } => format!("ended {step}: {outcome:?}"),
-        other => format!("{other:?}"),
+        Event::Adopted { .. }
+        | Event::EnvironmentEntered { .. }
+        | Event::FenceRaised { .. }
+        | Event::EnvironmentLeft { .. }
+        | Event::DrainLost { .. }
+        | Event::ShareLost { .. }
+        | Event::AlertsChanged { .. }
+        | Event::BakeProgressed { .. }
+        | Event::HaltRequested { .. }
+        | Event::Halted
+        | Event::Resumed { .. }
+        | Event::Cancelled { .. }
+        | Event::Finished => format!("{event:?}"),
     }
 }
 

@@ -106,7 +106,7 @@ impl SimPorts {
         fence: Fence,
         changes: Vec<((BackendName, ServerName), Change)>,
     ) -> Result<(), PortError> {
-        let lost = {
+        let trouble = {
             let mut world = self.balancer().await;
             let trouble = world.effect(format!("{} {changes:?}", lb.host));
             if trouble != Some(Trouble::RequestLost) {
@@ -115,13 +115,13 @@ impl SimPorts {
             if trouble == Some(Trouble::Twice) {
                 world.change_servers(&lb.host, fence, &changes, trouble)?;
             }
-            is_lost(trouble)
+            trouble
         };
-        self.answer(&lb.host, lost).await
+        self.answer(&lb.host, trouble).await
     }
 
-    async fn answer(&self, host: &HostName, lost: bool) -> Result<(), PortError> {
-        if lost {
+    async fn answer(&self, host: &HostName, trouble: Option<Trouble>) -> Result<(), PortError> {
+        if is_lost(trouble) {
             return Err(unreachable(host));
         }
         drop(self.balancer().await);

@@ -59,7 +59,7 @@ impl Process {
         let mut state = self.state.subscribe();
         if state.wait_for(|state| *state == wanted).await.is_err() {
             // The sender is `self`: it cannot have gone.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

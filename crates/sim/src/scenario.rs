@@ -26,7 +26,7 @@ pub const TTL: Duration = Duration::from_secs(15);
 
 /// How long one controller may act: a healthy run takes about ten minutes, and no wait in the installation's policy is
 /// longer than two.
-const LIVELY: Duration = Duration::from_secs(2 * 3600);
+const LIVELY: Duration = Duration::from_hours(2);
 
 /// How many controllers one scenario may need.
 const MOST_CONTROLLERS: u32 = 12;
@@ -374,7 +374,6 @@ impl Sim {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Driven {
     Killed,
     Ended(Ended),

@@ -275,7 +275,7 @@ impl World {
                 format!("{name} {state} {} fetches {}", service.loaded, service.fetches)
             });
             let services = services.collect::<Vec<_>>().join(", ");
-            let agent = if machine.agent { "runs" } else { "is stopped" };
+            let agent = if machine.agent.runs { "runs" } else { "is stopped" };
             lines.push(format!("{host}: {} [{services}] agent {agent}", machine.package));
         }
         for (host, balancer) in &self.balancers {

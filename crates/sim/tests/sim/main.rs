@@ -2,6 +2,14 @@
 //!
 //! One program, because linking several takes longer than running them.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::unchecked_time_subtraction,
+    reason = "helpers of tests fail loudly, as tests do"
+)]
+
 mod healthy;
 mod crash;
 mod fail;
