@@ -16,10 +16,10 @@ use std::time::Duration;
 
 /// How long after a reload a job may still find its host in rotation: nothing can look and act in one moment. The look
 /// right before a job and the job's start are at most this far apart in this world.
-const LOOK_TO_JOB: Duration = Duration::from_millis(250);
+const LOOK_TO_JOB: Duration = Duration::from_millis(100);
 
 /// How long after a reload a canary may have weight: four polls of the load balancers.
-const POLLS: Duration = Duration::from_secs(2);
+pub(crate) const POLLS: Duration = Duration::from_secs(2);
 
 impl World {
     /// Checks that a job may begin now.
@@ -57,6 +57,25 @@ impl World {
         }
         if !serving.is_empty() {
             self.violation(format!("{what} while {} took traffic", serving.join(", ")));
+        }
+    }
+
+    /// What a reload undid is put right while a host is being installed on.
+    pub(crate) fn check_redrained(&mut self, lb: &HostName) {
+        let Some(balancer) = self.balancers.get(lb) else { return };
+        let installing = |host: &HostName| {
+            let machine = self.hosts.get(host);
+            machine.is_some_and(|m| matches!(m.package, serin_model::PackageState::Broken { .. }))
+        };
+        let mut forgotten = Vec::new();
+        for ((backend, server), seen) in &balancer.servers {
+            if seen.admin == AdminState::Ready && installing(&seen.host) {
+                forgotten.push(format!("{backend}/{server}"));
+            }
+        }
+        if !forgotten.is_empty() {
+            let forgotten = forgotten.join(", ");
+            self.violation(format!("{lb} {forgotten} still ready after a reload"));
         }
     }
 

@@ -85,6 +85,8 @@ pub(crate) enum Happening {
     Converged { host: HostName },
     /// A machine starts again.
     Boots { host: HostName },
+    /// By now a reload must have been noticed.
+    Noticed { lb: HostName },
     /// Nothing, but whoever waits should look.
     Look,
 }
@@ -174,6 +176,7 @@ impl World {
             Happening::Converge { host } => self.converge(&host),
             Happening::Converged { host } => self.converged(&host),
             Happening::Boots { host } => self.boots(&host),
+            Happening::Noticed { lb } => self.check_redrained(&lb),
             Happening::Look => {}
         }
     }
@@ -192,7 +195,10 @@ impl World {
                 }
                 self.schedule(lasts, Happening::Look);
             }
-            Fault::Reload { host } => self.reload(&host),
+            Fault::Reload { host } => {
+                self.reload(&host);
+                self.schedule(crate::check::POLLS, Happening::Noticed { lb: host });
+            }
             Fault::Alert { environment, about, lasts } => {
                 let until = self.now.plus(lasts);
                 self.alerts.push(Firing { environment, about, until });

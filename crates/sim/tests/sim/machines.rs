@@ -26,6 +26,19 @@ fn a_reload_at_any_moment_of_a_roll_is_noticed_and_undone() {
 }
 
 #[test]
+fn a_reload_right_before_a_change_is_noticed_by_the_look_before_it() {
+    let healthy = proven(&Scenario::default());
+    for job in ["gitlab-ctl reconfigure", "gitlab-ctl hup puma"] {
+        let at = time_of(&healthy, &format!("web-02.gstg {job}"));
+        for millis in (100..260).step_by(if crate::soak() { 5 } else { 20 }) {
+            let fault = Fault::Reload { host: name("lb-01.gstg") };
+            let report = proven(&befallen([(at - Duration::from_millis(millis), fault)]));
+            assert_eq!(report.ending, Ending::Finished);
+        }
+    }
+}
+
+#[test]
 fn a_host_that_dies_in_the_middle_of_its_installation_is_repaired() {
     let healthy = proven(&Scenario::default());
     let began = time_of(&healthy, "began 3/web-02.gstg/install");

@@ -1,7 +1,7 @@
 //! Two controllers: one is stopped past its lease, another takes over, the first continues.
 
 use serin_sim::scenario::TTL;
-use serin_sim::{Ended, Faults, Sim};
+use serin_sim::{Ended, Faults, Scenario, Sim, simulate};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -9,23 +9,38 @@ use tokio::sync::mpsc;
 fn a_controller_that_wakes_after_its_lease_changes_nothing_more() {
     let step = if crate::soak() { 1 } else { 24 };
     for second in (2..260).step_by(step) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(stopped_at(Duration::from_millis(second * 1_000 + 77)));
+        block_on(stopped_at(Duration::from_millis(second * 1_000 + 77)));
     }
 }
 
-async fn stopped_at(at: Duration) {
+#[test]
+fn an_effect_that_was_on_its_way_is_refused_after_a_takeover() {
+    let healthy = simulate(&Scenario { seed: 1, ..Scenario::default() });
+    let jobs = healthy.trace.iter().filter(|line| line.contains(" (attempt 1 of "));
+    let mut refused = 0;
+    for line in jobs.step_by(if crate::soak() { 1 } else { 9 }) {
+        let at: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
+        let trace = block_on(stopped_at(Duration::from_millis(at - 1)));
+        refused += usize::from(trace.iter().any(|line| line.contains("refuses fence")));
+    }
+    assert!(refused >= 4, "only {refused} effects were on their way");
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(future)
+}
+
+async fn stopped_at(at: Duration) -> Vec<String> {
+    let clock = tokio::time::Instant::now();
     let sim = Sim::new(1, Faults::default());
     let run = sim.start().await.unwrap();
     let mut first = sim.adopt(&run, 1).await.unwrap().expect("nobody kills it");
     let process = first.process();
     let (_first_terminal, commands) = mpsc::channel(1);
     let mut driving = Box::pin(first.controller.drive(commands));
-    let early = tokio::time::timeout(at, driving.as_mut()).await;
+    let early = tokio::time::timeout_at(clock + at, driving.as_mut()).await;
     assert!(early.is_err(), "it ended before it could be stopped: {early:?}");
     process.stop();
 
@@ -36,9 +51,12 @@ async fn stopped_at(at: Duration) {
     let soon = tokio::time::timeout(TTL + Duration::from_secs(5), taking_over.as_mut()).await;
     assert!(soon.is_err(), "{soon:?}");
     process.go_on();
+    // What was on its way when the process was stopped arrives before its controller looks around.
+    tokio::time::sleep(Duration::from_millis(60)).await;
     let (ended_first, ended_second) = tokio::join!(driving, taking_over);
     assert!(matches!(ended_first, Ended::LeaseLost(_)), "{at:?}: {ended_first:?}");
     assert!(matches!(ended_second, Ended::Finished), "{at:?}: {ended_second:?}");
     let report = sim.report();
     assert_eq!(report.violations, Vec::<String>::new(), "stopped at {at:?}");
+    report.trace
 }
