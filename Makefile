@@ -21,7 +21,7 @@ demo: ## Start the lab and take a new build to the canary, under traffic
 test: ## Everything that must hold before a change goes in; ends with the lab, end to end
 	@scripts/test
 
-soak: ## The end-to-end tests with every count in full (hours)
+soak: ## The same, with every count in full (well over an hour)
 	@SERIN_SOAK=1 scripts/test
 
 lint: ## Formatting, clippy with warnings denied, and the house rules
@@ -47,4 +47,5 @@ lab-down: lab-build ## End the lab
 	@$(LAB) down
 
 clean: ## Remove what was built (a lab that is up stays: make lab-down)
+	@rest=$(dir $(TARGET))tmp; [ ! -d "$$rest" ] || scripts/as-root rm -rf "$$rest"
 	@cargo clean --quiet

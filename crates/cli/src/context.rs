@@ -164,7 +164,10 @@ pub(crate) fn user() -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    named.unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()))
+    let uid = rustix::process::getuid();
+    named.unwrap_or_else(|| {
+        if uid.is_root() { "root".to_owned() } else { format!("uid-{}", uid.as_raw()) }
+    })
 }
 
 fn environment() -> std::collections::BTreeMap<String, String> {

@@ -38,6 +38,13 @@ impl Lab {
         Ok(())
     }
 
+    /// Ends the lab and starts another one.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.lab(&["down"])?.expect(0)?;
+        self.lab(&["up"])?.expect(0)?;
+        Ok(())
+    }
+
     /// Publishes a new version, newer than all before.
     pub(crate) fn publish(&mut self, flaw: Option<&str>) -> Result<String> {
         self.minor += 1;

@@ -8,6 +8,7 @@ mod lab;
 mod monitor;
 mod oracle;
 mod process;
+mod refusals;
 mod scenarios;
 mod traffic;
 

@@ -28,10 +28,12 @@ impl Monitor {
         let mut samples = 0;
         let mut peak = 0;
         for (lb, mut running) in self.0 {
-            // What is in the pipe by now is what was seen.
             running.until(&["END"], Duration::from_secs(10))?;
             let log = running.kill()?;
-            for sample in log.split(|line| line == "END") {
+            let mut whole: Vec<&[String]> = log.split(|line| line == "END").collect();
+            // The last one was cut by the kill.
+            whole.pop();
+            for sample in whole {
                 samples += usize::from(!sample.is_empty());
                 for (group, out) in out_of(sample) {
                     peak = peak.max(out.len());
@@ -40,6 +42,9 @@ impl Monitor {
                     }
                 }
             }
+        }
+        if samples < 100 {
+            bail!("only {samples} readings of the load balancers: too few to prove anything");
         }
         Ok(format!("at most {peak} of a fleet out of a backend in {samples} readings"))
     }

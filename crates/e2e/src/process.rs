@@ -105,10 +105,11 @@ impl Running {
         Ok(Ended { code: status.code(), log: self.log })
     }
 
-    /// Kills it as a crash would: without a chance to do anything.
+    /// Kills it as a crash would: without a chance to do anything. Returns all that it has printed.
     pub(crate) fn kill(mut self) -> Result<Vec<String>> {
         self.child.kill()?;
         self.child.wait()?;
+        self.log.extend(self.lines.try_iter());
         Ok(self.log)
     }
 

@@ -146,10 +146,10 @@ fn watches(run: &Run, stage: &Stage, phase: usize, due: &mut Due) {
 /// Finds a drained host that a load balancer shows as ready: it was reloaded and has forgotten.
 fn redrain(run: &Run, stage: &Stage, lane: &LaneState<'_>, view: &View) -> Option<Effect> {
     let Subject::Host(host) = &lane.lane.subject else { return None };
-    let drained = lane
-        .steps()
-        .any(|(s, record)| s.action == Action::Drain && matches!(record.state, StepState::Done(_)));
-    if !drained || !lane.holds_slot() {
+    let mut steps = lane.steps();
+    let (_, drain) =
+        steps.find(|(s, r)| s.action == Action::Drain && matches!(r.state, StepState::Done(_)))?;
+    if !lane.holds_slot() {
         return None;
     }
     // From when the host is to go back, ready is what it should be; telling it otherwise would race with that.
@@ -163,6 +163,7 @@ fn redrain(run: &Run, stage: &Stage, lane: &LaneState<'_>, view: &View) -> Optio
         .host(&stage.environment, host)?
         .servers
         .iter()
+        .filter(|server| is_later(view, server, drain.ended_at))
         .filter(|server| seen(view, server).is_some_and(|seen| seen.admin == AdminState::Ready))
         .map(ToString::to_string)
         .collect();
@@ -198,6 +199,7 @@ fn reweigh(run: &Run, stage: &Stage, view: &View) -> Option<Effect> {
     let servers: Vec<String> = environment
         .shared_servers(fleet)
         .into_iter()
+        .filter(|server| is_later(view, server, run.ended_at(&last.id)))
         .filter(weighted)
         .map(ToString::to_string)
         .collect();
@@ -206,6 +208,12 @@ fn reweigh(run: &Run, stage: &Stage, view: &View) -> Option<Effect> {
         fleet: fleet.clone(),
         servers,
     })
+}
+
+/// Tells whether a load balancer was read after something was done there: an older reading does not show it.
+fn is_later(view: &View, server: &LbServer, done_at: Option<Timestamp>) -> bool {
+    let seen = view.load_balancers.get(&server.lb);
+    seen.is_some_and(|seen| done_at.is_none_or(|done_at| seen.observed_at > done_at))
 }
 
 impl Due {

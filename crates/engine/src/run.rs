@@ -205,6 +205,11 @@ impl Run {
         self.steps.get(step).and_then(|record| record.lost_at)
     }
 
+    /// Returns when the last attempt of a step ended, if it did so in the process that acts for the run now.
+    pub(crate) fn ended_at(&self, step: &StepId) -> Option<Timestamp> {
+        self.steps.get(step).and_then(|record| record.ended_at)
+    }
+
     /// Returns how much of a bake was watched without a break, and its last good sample.
     pub fn bake(&self, step: &StepId) -> (Duration, Option<Timestamp>) {
         self.steps
@@ -325,6 +330,7 @@ impl Run {
             record.watched = Duration::ZERO;
             record.sample = None;
             record.lost_at = None;
+            record.ended_at = None;
         }
         Ok(())
     }
@@ -382,6 +388,7 @@ impl Run {
         let lost = matches!(outcome, Outcome::Lost(_));
         record.lost = if lost { record.lost + 1 } else { 0 };
         record.lost_at = lost.then_some(at);
+        record.ended_at = Some(at);
         record.state = match outcome {
             Outcome::Done(seen) | Outcome::AlreadyDone(seen) => StepState::Done(seen.clone()),
             Outcome::Failed(reason) => StepState::Failed(reason.clone()),

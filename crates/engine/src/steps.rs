@@ -44,6 +44,9 @@ pub(crate) struct StepRecord {
     pub(crate) lost: u32,
     /// When the last of them was.
     pub(crate) lost_at: Option<Timestamp>,
+    /// When the last attempt ended, if it did so in the process that acts for the run now: a reading from before that
+    /// does not show what it did.
+    pub(crate) ended_at: Option<Timestamp>,
     pub(crate) watched: Duration,
     pub(crate) sample: Option<Timestamp>,
 }

@@ -23,25 +23,25 @@ const ROLES: &[(Kind, &str)] = &[
     (
         Kind::Gitaly,
         "stage = \"gitaly\"\nservices = [{ name = \"gitaly\", action = \"hup\" }]\n\
-         quiet = \"graceful\"\nmax_unavailable = 1\n",
+         quiet = \"graceful\"\nmax_unavailable = 1\nhealthy_deadline = \"20s\"\n",
     ),
     (
         Kind::Web,
         "services = [{ name = \"puma\", action = \"hup\" }]\nbackends = [\"web\"]\n\
          max_unavailable = \"34%\"\ndrain = { deadline = \"30s\", then = \"fail\" }\n\
-         health = \"http://127.0.0.1:8080/-/readiness\"\nhealthy_for = \"1s\"\n",
+         health = \"http://127.0.0.1:8080/-/readiness\"\nhealthy_for = \"1s\"\nhealthy_deadline = \"20s\"\n",
     ),
     (
         Kind::Api,
         "services = [{ name = \"puma\", action = \"hup\" }]\nbackends = [\"api\"]\n\
          max_unavailable = 1\ndrain = { deadline = \"30s\", then = \"fail\" }\n\
-         health = \"http://127.0.0.1:8080/-/readiness\"\nhealthy_for = \"1s\"\n",
+         health = \"http://127.0.0.1:8080/-/readiness\"\nhealthy_for = \"1s\"\nhealthy_deadline = \"20s\"\n",
     ),
     (
         Kind::Git,
         "services = [{ name = \"workhorse\", action = \"restart\" }]\nbackends = [\"https_git\"]\n\
          max_unavailable = 1\ndrain = { deadline = \"30s\", then = \"kill\" }\n\
-         health = \"http://127.0.0.1:8080/-/readiness\"\nhealthy_for = \"1s\"\n",
+         health = \"http://127.0.0.1:8080/-/readiness\"\nhealthy_for = \"1s\"\nhealthy_deadline = \"20s\"\n",
     ),
     (
         Kind::Sidekiq,

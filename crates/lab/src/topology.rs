@@ -262,8 +262,8 @@ const STAGING: &[Row] = &[
     Row(Kind::Deploy, Fleet::Main, 1, 8),
     Row(Kind::Gitaly, Fleet::Main, 1, 10),
     Row(Kind::Web, Fleet::Main, 2, 20),
-    Row(Kind::Api, Fleet::Main, 1, 40),
-    Row(Kind::Git, Fleet::Main, 1, 60),
+    Row(Kind::Api, Fleet::Main, 2, 40),
+    Row(Kind::Git, Fleet::Main, 2, 60),
     Row(Kind::Sidekiq, Fleet::Main, 1, 80),
 ];
 
@@ -325,8 +325,8 @@ mod tests {
         let topology = Topology::new(Size::Full);
         let names: BTreeSet<_> = topology.hosts.iter().map(|host| &host.name).collect();
         let addresses: BTreeSet<_> = topology.hosts.iter().map(|host| host.address).collect();
-        assert_eq!(names.len(), 27);
-        assert_eq!(addresses.len(), 27);
+        assert_eq!(names.len(), 29);
+        assert_eq!(addresses.len(), 29);
     }
 
     #[test]

@@ -195,8 +195,7 @@ impl<'a> Stages<'a> {
     }
 
     fn start_config_management(&self, fleet: &Fleet, hosts: &[&Host]) -> Option<Phase> {
-        let agent = self.environment.config_management.as_ref()?;
-        agent.record.as_ref()?;
+        self.environment.config_management.as_ref()?;
         let start = || Action::StartConfigManagement { fleet: fleet.name.clone() };
         let lanes = self.each(hosts, |_| vec![start()]);
         Some(phase("start config management", lanes))

@@ -5,10 +5,10 @@
 //! is reading it and asking what is due.
 
 mod effects;
+mod inbox;
+mod readings;
 
-use crate::alerts::judge;
-use crate::inbox::Request;
-use crate::ports::{AlertReading, Fence, PortError, Ports};
+use crate::ports::{Fence, Ports};
 use crate::records::{self, ReadError};
 use effects::Happened;
 use serin_engine::{
@@ -18,9 +18,7 @@ use serin_engine::{
 use serin_journal::{
     Append, AppendError, ClaimChange, Holder, Journal, JournalError, Lease, LeaseRefused, Scope,
 };
-use serin_model::{
-    EnvironmentName, HostName, LbName, LbObservation, Plan, Reason, RunId, Subject, Timestamp,
-};
+use serin_model::{EnvironmentName, HostName, LbName, Plan, Reason, RunId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -222,7 +220,7 @@ impl Controller {
         tokio::select! {
             // In this order, so that a seed replays: what was asked, what happened, what time it is.
             biased;
-            Some(command) = commands.recv() => self.command(command).await,
+            Some(command) = commands.recv() => self.input(Input::Command(command)).await,
             Some(happened) = self.tasks.join_next() => match happened {
                 Ok(happened) => self.take_in(happened).await,
                 Err(panicked) => {
@@ -268,23 +266,6 @@ impl Controller {
             let wake = [due.wake_at, watch].into_iter().flatten().min();
             return Ok(wake.map_or(self.next_inbox, |wake| wake.min(self.next_inbox)));
         }
-    }
-
-    /// Starts the readings whose time has come, and returns when the next one is due.
-    fn start_watches(&mut self, watches: &[Watch], now: Timestamp) -> Option<Timestamp> {
-        let mut wake = None;
-        for watch in watches {
-            if self.watching.contains(watch) {
-                continue;
-            }
-            let at = self.next_watch.get(watch).copied().unwrap_or(now);
-            if at <= now {
-                self.watch(watch.clone());
-            } else {
-                wake = Some(wake.map_or(at, |earlier: Timestamp| earlier.min(at)));
-            }
-        }
-        wake
     }
 
     async fn take_in(&mut self, happened: Happened) -> Result<(), Ended> {
@@ -355,122 +336,6 @@ impl Controller {
                 self.busy.remove(&effect);
                 self.input(Input::Problem(reason)).await
             }
-        }
-    }
-
-    async fn alerts(&mut self, watch: Watch, reading: &AlertReading) -> Result<(), Ended> {
-        let environment = self.watched(watch);
-        let judged = judge(reading, &self.out());
-        if !judged.attributed.is_empty() {
-            self.observer.attributed(&judged.attributed);
-        }
-        self.input(Input::Alerts { environment, verdict: judged.verdict }).await
-    }
-
-    /// Takes a finished watch off the list, and notes when it is due again.
-    fn watched(&mut self, watch: Watch) -> EnvironmentName {
-        let now = self.ports.clock.now();
-        let (environment, every) = match &watch {
-            Watch::Alerts(environment, every) | Watch::LoadBalancers(environment, every) => {
-                (environment.clone(), *every)
-            }
-        };
-        self.watching.remove(&watch);
-        self.next_watch.insert(watch, now.plus(every));
-        environment
-    }
-
-    /// Returns the names and addresses of the hosts that the run has out of service.
-    fn out(&self) -> BTreeSet<String> {
-        let mut out = BTreeSet::new();
-        for lane in self.run.slots() {
-            let Subject::Host(host) = &lane.subject else { continue };
-            out.insert(host.to_string());
-            out.insert(host.first_label().to_owned());
-            let known = self
-                .run
-                .current()
-                .and_then(|(stage, _, _)| self.plan.topology.host(&stage.environment, host));
-            for server in known.into_iter().flat_map(|host| &host.servers) {
-                let key = (server.backend.clone(), server.server.clone());
-                let seen = self.view.load_balancers.get(&server.lb);
-                out.extend(seen.and_then(|lb| lb.servers.get(&key)).map(|s| s.address.clone()));
-            }
-        }
-        out
-    }
-
-    async fn load_balancers(
-        &mut self,
-        watch: Watch,
-        readings: Vec<(LbName, HostName, Result<LbObservation, PortError>)>,
-    ) -> Result<(), Ended> {
-        self.watched(watch);
-        let now = self.ports.clock.now();
-        for (lb, host, reading) in readings {
-            match reading {
-                Ok(seen) => {
-                    self.unreadable.remove(&lb);
-                    self.view.load_balancers.insert(lb, seen);
-                }
-                Err(error) => {
-                    let since = *self.unreadable.entry(lb).or_insert(now);
-                    if now.since(since) >= LB_UNREADABLE_FOR {
-                        let why = error.to_string();
-                        let problem = Reason::Unreachable { host, why };
-                        self.input(Input::Problem(problem)).await?;
-                    } else {
-                        self.observer.trouble(&format!("{host}: {error}"));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn command(&mut self, command: Command) -> Result<(), Ended> {
-        self.input(Input::Command(command)).await
-    }
-
-    async fn beat_and_read_inbox(&mut self) -> Result<(), Ended> {
-        let now = self.ports.clock.now();
-        if now >= self.next_beat {
-            // Three beats in a time to live: one may be late without the lease being taken for dead.
-            self.next_beat = now.plus(self.settings.ttl / 3);
-            for lease in [&self.lease].into_iter().chain(self.environments.values()) {
-                self.journal.beat(lease).await.map_err(lost)?;
-            }
-        }
-        let environments: Vec<Lease> = self.environments.values().cloned().collect();
-        for lease in environments {
-            let Scope::Environment(environment) = &lease.scope else { continue };
-            let waiting = self.journal.inbox(environment).await.map_err(AppendError::from);
-            for item in waiting.map_err(lost)? {
-                let Ok(request) = serde_json::from_str::<Request>(&item.body) else {
-                    let answer = "not understood: it was sent by another version of serin";
-                    self.journal.answer(&lease, item.id, answer).await.map_err(lost)?;
-                    continue;
-                };
-                let answer = if request.run == self.id {
-                    self.asked(request).await?
-                } else {
-                    format!("{environment} belongs to run {}, not {}", self.id, request.run)
-                };
-                self.journal.answer(&lease, item.id, &answer).await.map_err(lost)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes a command from the inbox, and returns the answer for whoever sent it.
-    async fn asked(&mut self, request: Request) -> Result<String, Ended> {
-        let now = self.ports.clock.now();
-        match decide(&self.run, Input::Command(request.into()), now) {
-            Ok(events) => {
-                self.record(events, &[]).await?;
-                Ok("accepted".to_owned())
-            }
-            Err(refusal) => Ok(format!("refused: {refusal}")),
         }
     }
 

@@ -21,7 +21,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::http::{self, Answer, Connections, Handler, StopSignals};
+use crate::http::{self, Answer, Connections, Service, StopSignals};
 use crate::settings::Installation;
 use crate::web::{BOOT, Identity};
 
@@ -124,7 +124,7 @@ fn take_listener() -> anyhow::Result<TcpListener> {
     TcpListener::from_std(listener).context("standard input is no listening socket")
 }
 
-impl Handler for Gitaly {
+impl Service for Gitaly {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let identity = &self.identity;
         let path = request.uri().path();

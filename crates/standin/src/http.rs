@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// Something that answers requests.
-pub(crate) trait Handler: Send + Sync + 'static {
+pub(crate) trait Service: Send + Sync + 'static {
     /// Answers one request; there is always an answer.
     fn answer(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
 }
@@ -42,10 +42,10 @@ pub(crate) enum Connections {
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
 /// Accepts and answers until `stop`, then closes the listener, lets requests in flight finish, and returns.
-pub(crate) async fn serve<H: Handler>(
+pub(crate) async fn serve<S: Service>(
     listener: TcpListener,
     connections: Connections,
-    handler: Arc<H>,
+    service: Arc<S>,
     stop: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
@@ -60,10 +60,10 @@ pub(crate) async fn serve<H: Handler>(
         };
         // A client that is gone before it was accepted is no reason to end.
         let Ok((stream, _)) = accepted else { continue };
-        let handler = Arc::clone(&handler);
+        let service = Arc::clone(&service);
         let answer = service_fn(move |request| {
-            let handler = Arc::clone(&handler);
-            async move { Ok::<_, std::convert::Infallible>(handler.answer(request).await) }
+            let service = Arc::clone(&service);
+            async move { Ok::<_, std::convert::Infallible>(service.answer(request).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .keep_alive(connections == Connections::KeptAlive)

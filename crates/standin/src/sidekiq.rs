@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::database::Database;
-use crate::http::{self, Answer, Connections, Handler, StopSignals};
+use crate::http::{self, Answer, Connections, Service, StopSignals};
 use crate::settings::Installation;
 use crate::web::{BOOT, Identity};
 
@@ -153,7 +153,7 @@ impl Sidekiq {
     }
 }
 
-impl Handler for Sidekiq {
+impl Service for Sidekiq {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let path = request.uri().path();
         let answer = match self.identity.answer_about_itself(path, None) {

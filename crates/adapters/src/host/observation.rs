@@ -107,7 +107,7 @@ fn service(host: &HostName, seen: &mut HostObservation, value: &str) -> Option<(
         text => {
             let version = text.parse().ok();
             if version.is_none() {
-                tracing::warn!(%host, service = name, text, "the running version cannot be read");
+                tracing::debug!(%host, service = name, text, "the running version cannot be read");
             }
             let told = version.is_some();
             (version, told)

@@ -174,11 +174,16 @@ async fn drive(
         observer,
     );
     let mut controller = adopted.await.map_err(|error| not_adopted(&id, error))?;
-    let (sender, commands) = mpsc::channel(4);
     if let Some(command) = first {
-        // The channel was just made, with room for it.
-        drop(sender.try_send(command));
+        match controller.ask(command).await {
+            Ok(Ok(())) => {}
+            Ok(Err(refusal)) => {
+                return Err(Failure::new(Code::Refused, format!("run {id}: {refusal}")));
+            }
+            Err(ended) => return Ok(say_end(context, &id, controller.run(), ended)),
+        }
     }
+    let (sender, commands) = mpsc::channel(4);
     let interrupts = tokio::spawn(interrupts(id.clone(), sender));
     let ended = controller.drive(commands).await;
     interrupts.abort();

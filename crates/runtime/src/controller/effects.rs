@@ -153,6 +153,8 @@ impl Controller {
         self.record(events, &[]).await?;
         let Some((stage, lane, found)) = self.run.find(&step) else { return Ok(()) };
         if matches!(found.action, Action::Guard | Action::Bake { .. }) {
+            // It waits for a reading that began after it did: the next one is due now.
+            self.next_watch.retain(|watch, _| !matches!(watch, Watch::Alerts(..)));
             return Ok(());
         }
         let act = Act {

@@ -3,7 +3,8 @@
 use super::{Act, Performed, Stop, already, done, failed, filled, unexpected};
 use crate::ports::{Look, Work};
 use serin_model::{
-    ConfigManagement, ConfigManagementState, DebVersion, FleetName, Reason, VersionRecord,
+    ConfigManagement, ConfigManagementState, DebVersion, FleetName, HostObservation, Reason,
+    VersionRecord,
 };
 use std::time::Duration;
 
@@ -39,20 +40,14 @@ pub(super) async fn stop(act: &Act) -> Performed {
 pub(super) async fn start(act: &Act, fleet: &FleetName) -> Performed {
     let agent = agent(act)?;
     let host = act.host()?;
-    let recorded = recorded(act, fleet).await?;
     let seen = act.observe(Look::State).await?;
     if seen.config_management == ConfigManagementState::Running {
         return already(format!("{} runs already", agent.agent));
     }
-    let services = act.roles()?.into_iter().flat_map(|role| &role.services);
-    let runs = recorded.as_ref().is_some_and(|version| {
-        seen.installed() == Some(version)
-            && services.into_iter().all(|service| seen.runs(&service.name, version))
-    });
-    if !runs {
-        let recorded = recorded.map_or_else(|| "nothing".to_owned(), |v| v.to_string());
+    // Without a record the agent installs no version, so nothing can differ.
+    if agent.record.is_some() && !runs_what_is_recorded(act, fleet, &seen).await? {
         return already(format!(
-            "{} stays stopped: {} has {}, the record says {recorded}",
+            "{} stays stopped: {} has {}, the record of {fleet} says otherwise",
             agent.agent, host.name, seen.package
         ));
     }
@@ -64,6 +59,19 @@ pub(super) async fn start(act: &Act, fleet: &FleetName) -> Performed {
     })
     .await?;
     done(format!("{} runs again", agent.agent))
+}
+
+async fn runs_what_is_recorded(
+    act: &Act,
+    fleet: &FleetName,
+    seen: &HostObservation,
+) -> Result<bool, Box<Stop>> {
+    let recorded = recorded(act, fleet).await?;
+    let mut services = act.roles()?.into_iter().flat_map(|role| &role.services);
+    Ok(recorded.as_ref().is_some_and(|version| {
+        seen.installed() == Some(version)
+            && services.all(|service| seen.runs(&service.name, version))
+    }))
 }
 
 pub(super) async fn record(act: &Act, fleet: &FleetName, from: Option<&DebVersion>) -> Performed {

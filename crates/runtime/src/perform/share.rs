@@ -6,9 +6,14 @@ use serin_model::{
     BackendName, Environment, FleetName, LbName, LbObservation, LbServer, Reason, ServerName,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// HAProxy's greatest weight.
 const GREATEST: u32 = 256;
+
+/// For how long the share that the fleet really gets is measured: enough requests to tell a zero from a tenth, short
+/// enough not to be waited for.
+const MEASURED_FOR: Duration = Duration::from_secs(3);
 
 type Weights = Vec<(BackendName, ServerName, u32)>;
 
@@ -32,8 +37,57 @@ pub(super) async fn set(act: &Act, fleet: &FleetName, percent: u8) -> Performed 
         let seen = act.ports.load_balancers.observe(lb).await?;
         shares.extend(computed(environment, fleet, name, &seen));
     }
-    let seen = format!("{fleet} is meant to get {percent}%; by weight {}", shares.join(", "));
+    let mut seen = format!("{fleet} is meant to get {percent}%; by weight {}", shares.join(", "));
+    if percent > 0 {
+        seen = format!("{seen}; {}", measured(act, environment, fleet).await?);
+    }
     if changed { done(seen) } else { already(seen) }
+}
+
+/// Says which share of the requests of a few seconds the fleet really got, over all backends that it shares.
+async fn measured(
+    act: &Act,
+    environment: &Environment,
+    fleet: &FleetName,
+) -> Result<String, Box<Stop>> {
+    let before = sessions(act, environment, fleet).await?;
+    let clock = &act.ports.clock;
+    clock.sleep_until(clock.now().plus(MEASURED_FOR)).await;
+    let after = sessions(act, environment, fleet).await?;
+    // A reload in between starts the counters again.
+    let own = after.0.saturating_sub(before.0);
+    let all = own + after.1.saturating_sub(before.1);
+    let time = MEASURED_FOR.as_secs();
+    Ok(match (own * 1000).checked_div(all) {
+        Some(tenths) => {
+            format!("measured {}.{}% of {all} requests in {time} s", tenths / 10, tenths % 10)
+        }
+        None => format!("no request came in {time} s, so nothing is measured"),
+    })
+}
+
+/// Counts the sessions so far on the fleet's own servers in shared backends, and on all others there.
+async fn sessions(
+    act: &Act,
+    environment: &Environment,
+    fleet: &FleetName,
+) -> Result<(u64, u64), Box<Stop>> {
+    let (mut own, mut others) = (0, 0);
+    for name in lbs(environment, fleet) {
+        let Some(lb) = environment.load_balancers.get(name) else { continue };
+        let seen = act.ports.load_balancers.observe(lb).await?;
+        let shared = own_servers(environment, fleet, name);
+        for ((backend, server), found) in &seen.servers {
+            match shared.get(backend) {
+                Some(servers) if servers.iter().any(|known| known.server == *server) => {
+                    own += found.total_sessions;
+                }
+                Some(_) => others += found.total_sessions,
+                None => {}
+            }
+        }
+    }
+    Ok((own, others))
 }
 
 /// Tells HAProxy again that a fleet gets no shared traffic, after a reload made it forget.

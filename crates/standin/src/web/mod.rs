@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::database::Database;
 use crate::flaw::Flaw;
-use crate::http::{self, Answer, Connections, Handler, StopSignals};
+use crate::http::{self, Answer, Connections, Service, StopSignals};
 use crate::metrics::{Gauges, Metrics};
 use crate::settings::{Build, Installation, Settings, host_name};
 
@@ -165,7 +165,7 @@ pub(crate) async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-impl Handler for Web {
+impl Service for Web {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let flaw = self.identity.build.flaw;
         let path = request.uri().path();
