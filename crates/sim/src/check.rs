@@ -7,6 +7,7 @@ use crate::balancer::Change;
 use crate::installation::REGULAR;
 use crate::jobs::{is_regular, words};
 use crate::world::World;
+use serin_engine::Event;
 use serin_model::{
     Action, AdminState, BackendName, Environment, EnvironmentName, Host, HostName, ServerName,
     Subject, Timestamp,
@@ -269,6 +270,23 @@ impl World {
                 .find(|b| b.environment == environment.name && b.name == server.lb);
             balancer.and_then(|b| b.servers.get(&key)).is_some_and(crate::balancer::Server::is_up)
         })
+    }
+
+    /// A fence that is said to be raised is raised, everywhere but where it is said not to be.
+    pub(crate) fn check_fenced(&mut self, event: &Event) {
+        let Event::FenceRaised { environment, fence, unavailable } = event else { return };
+        let behind = self.hosts.iter().filter(|(host, machine)| {
+            machine.environment == *environment
+                && machine.fence < *fence
+                && !unavailable.contains_key(host)
+        });
+        let lbs = self.balancers.iter();
+        let lbs = lbs.filter(|(_, lb)| lb.environment == *environment && lb.fence < *fence);
+        let behind = behind.map(|(host, _)| host).chain(lbs.map(|(host, _)| host));
+        let behind: Vec<String> = behind.map(ToString::to_string).collect();
+        if !behind.is_empty() {
+            self.violation(format!("fence {fence} was not raised on {}", behind.join(", ")));
+        }
     }
 
     /// Says what is not as it must be once a run has succeeded.

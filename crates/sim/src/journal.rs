@@ -72,6 +72,9 @@ impl SimJournal {
         let mut world = self.shared.now();
         let (shown, wrong) = match events {
             Ok(events) => {
+                for event in &events {
+                    world.check_fenced(event);
+                }
                 let shown: Vec<String> = events.iter().map(show).collect();
                 (shown.join("; "), world.ledger.append(append.run, &events, append.at))
             }

@@ -6,10 +6,13 @@
 //!
 //! # To replay a failure
 //! Everything is decided by the scenario: one thread, paused time, the crate's own random numbers. A test that fails
-//! prints the scenario as a Rust value with its seed; put that into `tests/replay.rs` and run
-//! `cargo test -p serin-sim --test replay -- --nocapture`: it prints the trace, a line for every change of the world
-//! and every append, with the virtual milliseconds. `SERIN_SOAK=1` in the environment makes the tests that sample
-//! crash points and faults go through all of them.
+//! prints its [`Scenario`] as a value (seed, faults, kills by number, commands) and the end of the trace: a line for
+//! every change of the world and every append, with the virtual milliseconds. The same value given to [`simulate`]
+//! in a test gives the same trace. Effects and appends are counted from 1; [`Report::effects`] and
+//! [`Report::appends`] of the same seed without faults say what each number is.
+//!
+//! `SERIN_SOAK=1` in the environment of `cargo test -p serin-sim` makes the tests that sample crash points, effects
+//! and moments go through all of them, and print whole traces.
 
 mod random;
 pub mod faults;

@@ -152,7 +152,12 @@ impl World {
             self.input(Input::Tick).unwrap();
         }
         let due = self.due();
-        if let Some(effect) = due.effects.first() {
+        // A fence that could not be raised is due again and again; here nothing ever mends it.
+        let mends_nothing = |effect: &&Effect| {
+            matches!(effect, Effect::RaiseFence(environment)
+                if self.run.environments.get(environment).is_some_and(|e| e.unavailable.is_some()))
+        };
+        if let Some(effect) = due.effects.iter().find(|effect| !mends_nothing(effect)) {
             self.begin(effect.clone());
             return true;
         }
