@@ -87,11 +87,17 @@ async fn a_job_outlives_its_connection_and_is_attached_to() {
         machine.ok(&format!("rm -rf {FOLDER} /root/go"));
         let script = "echo begun; while [ ! -e /root/go ]; do sleep 0.05; done; echo ended";
         let running = begin(&machine, user, job(1, 1, script)).await;
-        machine.ok("kill -9 $(pgrep -f '[s]shd: (root|release)')");
+        // With what waited for it on the host, which would go on for some seconds.
+        machine.ok("kill -9 $(pgrep -f '[s]shd: (root|release)') $(pgrep -f '^flock -s -w')");
         let hosts = machine.hosts(user);
         assert!(matches!(look(&hosts).await, JobState::Running { .. }));
         let (attached, ()) =
             tokio::join!(async { hosts.run(&job(2, 1, "echo never")).await.unwrap() }, async {
+                // Both wait for the supervisor's lock: only then is the second attempt attached.
+                until_async("both connections to wait for the job", || {
+                    machine.ok("pgrep -c -f '^flock -s -w' || true").trim() == "2"
+                })
+                .await;
                 fs::write(machine.root("/root/go"), "").unwrap();
             });
         assert_eq!(attached, exited(0, "begun\nended\n"), "the earlier attempt's end");
