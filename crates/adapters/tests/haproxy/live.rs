@@ -40,6 +40,8 @@ async fn a_drained_server_keeps_its_session_until_it_ends_and_comes_back() {
 async fn a_server_out_of_maintenance_is_not_up_before_a_check() {
     let rig = Rig::start().await;
     let server = [key("seldom/web-01")];
+    // HAProxy checks every server once at its start, soon but not at once.
+    rig.until("it was checked", |seen| at(seen, "seldom/web-01").healthy).await;
     rig.port.set_admin(&rig.lb, FENCE, &server, AdminState::Maintenance).await.unwrap();
     let seen = rig.port.observe(&rig.lb).await.unwrap();
     let web = at(&seen, "seldom/web-01");
