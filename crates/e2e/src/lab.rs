@@ -65,9 +65,14 @@ impl Lab {
         Running::start(&mut command)
     }
 
-    /// Undoes all damage; what cannot be undone shows in the next scenario.
+    /// Undoes all damage, and gives up what a failed scenario has left; what stays shows in the next scenario.
     pub(crate) fn mend(&self) {
         drop(self.lab(&["break", "mend"]));
+        let held = |status: &Ended| !status.log.iter().all(|line| line.ends_with(": free"));
+        if self.serin(&["status"]).is_ok_and(|status| held(&status)) {
+            drop(self.serin(&["halt", "--reason", "the scenario is over"]));
+            drop(self.serin(&["cancel", "--reason", "the scenario is over"]));
+        }
     }
 
     pub(crate) fn serin(&self, arguments: &[&str]) -> Result<Ended> {

@@ -119,9 +119,9 @@ const CASES: &[Case] = &[
     },
     Case {
         damage: &["disk-full", "deploy-01.gstg"],
-        asked: RUN,
-        code: 5,
-        words: &["has halted", "check on deploy-01.gstg", "MB free"],
+        asked: PLAN,
+        code: 4,
+        words: &["deploy-01.gstg has 0 MB free"],
     },
     Case {
         damage: &["dpkg-half-installed", "web-02.gstg"],

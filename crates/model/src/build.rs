@@ -19,6 +19,14 @@ pub struct Build {
     pub kind: BuildKind,
 }
 
+impl Build {
+    /// Returns how many bytes must be free on a host: the file, what it unpacks to, and what it replaces. omnibus
+    /// packages unpack to about two and a half times their size.
+    pub fn room(&self) -> u64 {
+        self.size.saturating_mul(4)
+    }
+}
+
 /// Where a build came from. Decided by configured patterns, never guessed from the version's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -120,7 +120,23 @@ fn check_observed(request: Request<'_>, environment: &Environment) -> Result<(),
         .filter_map(|(_, host)| seen.hosts.get(&host.name).map(|seen| (host, seen)))
         .flat_map(|(host, seen)| seen.missing_files.iter().map(|f| (host.name.clone(), f.clone())))
         .collect();
-    if missing.is_empty() { Ok(()) } else { Err(PlanError::FilesMissing(missing)) }
+    if !missing.is_empty() {
+        return Err(PlanError::FilesMissing(missing));
+    }
+    check_room(request, environment)
+}
+
+/// Every host of the environment that does not have the build has room for it.
+fn check_room(request: Request<'_>, environment: &Environment) -> Result<(), PlanError> {
+    let needed = request.build.room();
+    let hosts: Vec<_> = environment
+        .hosts()
+        .filter_map(|(_, host)| request.observed.hosts.get(&host.name).map(|seen| (host, seen)))
+        .filter(|(_, seen)| seen.installed() != Some(&request.build.version))
+        .filter(|(_, seen)| seen.free_bytes < needed)
+        .map(|(host, seen)| (host.name.clone(), seen.free_bytes))
+        .collect();
+    if hosts.is_empty() { Ok(()) } else { Err(PlanError::NoRoom { needed, hosts }) }
 }
 
 /// Each host's servers are on every load balancer, and no load balancer has others at the same address.

@@ -115,6 +115,15 @@ pub enum PlanError {
     #[error("{}", join("files are missing that must be there before the package is installed",
         .0.iter().map(|(host, file)| format!("{host}: {file}"))))]
     FilesMissing(Vec<(HostName, String)>),
+    /// Hosts that need the build have no room for it.
+    #[error("{}", join(&format!("{} MB must be free for the package", .needed / 1_000_000),
+        .hosts.iter().map(|(host, free)| format!("{host} has {} MB free", free / 1_000_000))))]
+    NoRoom {
+        /// How many bytes must be free.
+        needed: u64,
+        /// The hosts, and how many bytes are free there.
+        hosts: Vec<(HostName, u64)>,
+    },
     /// An environment needs exactly one deploy host.
     #[error(
         "{environment} has {count} hosts whose role runs migrations; there must be exactly one"

@@ -4,17 +4,13 @@ use super::{Act, Performed, Stop, already, done, failed, filled, traffic, unexpe
 use crate::ports::{Look, Work};
 use serin_model::{DebVersion, HostObservation, PackageState, Reason};
 
-/// How many times the size of the package must be free: the file, what it unpacks to, and what it replaces.
-/// omnibus packages unpack to about 2.5 times their size.
-const ROOM: u64 = 4;
-
 pub(super) async fn check(act: &Act, from: Option<&DebVersion>) -> Performed {
     let seen = act.observe(Look::State).await?;
     expected(act, &seen, from)?;
     if let Some(file) = seen.missing_files.first() {
         return unexpected(format!("{file} on {}", act.subject), "no such file");
     }
-    let needed = act.plan.build.size.saturating_mul(ROOM);
+    let needed = act.plan.build.room();
     if seen.free_bytes < needed {
         return unexpected(
             format!("{} MB free for the package", needed / 1_000_000),
