@@ -139,8 +139,9 @@ fn killed(times: usize) -> Scenario {
         let monitor = Monitor::start(lab)?;
         let mut moments = Vec::new();
         let mut running = lab.serin_running(&["run", "to-canary", &version])?;
-        // A run prints a plan of about 60 lines, then about 150 lines; adopting goes on where it was.
-        let mut wait = 60 + lab.random(30);
+        // Before this line there is nothing to adopt; after it about 150 lines come.
+        running.until(&["begins; from another terminal"], PATIENCE)?;
+        let mut wait = 1 + lab.random(300 / times);
         while moments.len() < times && running.lines(wait, PATIENCE)? {
             moments.push(running.log.last().cloned().unwrap_or_default());
             running.kill()?;
