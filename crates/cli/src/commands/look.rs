@@ -6,8 +6,9 @@ use crate::failure::{Code, Failure};
 use crate::show::{date, json, line, lines::Lines, print, table};
 use serin_engine::{Run, Status};
 use serin_journal::Scope;
-use serin_model::{RunId, Stage};
+use serin_model::{Action, EnvironmentName, RunId, Stage, Subject};
 use serin_runtime::records;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
@@ -19,8 +20,10 @@ pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
         return Ok(Code::Done);
     }
     for name in context.config.topology.environments.keys() {
+        let left = left_behind(context, name).await?;
         let Some(id) = claims.get(name) else {
             line(format!("{name}: free"));
+            left.into_iter().for_each(line);
             continue;
         };
         let (run, _) = records::load(context.journal.as_ref(), id).await?;
@@ -28,8 +31,43 @@ pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
         line(format!("  {}", state(&run)));
         line(format!("  {}", acting(context, id).await?));
         out_of_service(&run).into_iter().for_each(line);
+        left.into_iter().for_each(line);
     }
     Ok(Code::Done)
+}
+
+/// Names the hosts of an environment that runs left out of service when they were given up, and that no later run has
+/// put back: nobody acts for them any more, so they must not be forgotten.
+async fn left_behind(
+    context: &Context,
+    environment: &EnvironmentName,
+) -> Result<Vec<String>, Failure> {
+    let mut put_back = BTreeSet::new();
+    let mut left = Vec::new();
+    for summary in context.journal.runs().await? {
+        let (run, _) = records::load(context.journal.as_ref(), &summary.id).await?;
+        let here = run.current().is_some_and(|(stage, _, _)| stage.environment == *environment);
+        if matches!(run.status, Status::Cancelled { .. }) && here {
+            for host in run.out_of_service() {
+                if put_back.insert(host.host.clone()) {
+                    let (host, why, id) = (host.host, host.why, &summary.id);
+                    left.push(format!(
+                        "  OUT OF SERVICE  {host}  since run {id} was given up  {why}; the next run puts it right"
+                    ));
+                }
+            }
+        }
+        let ready = run.plan.steps().filter(|(stage, _, step)| {
+            stage.environment == *environment
+                && step.action == Action::Ready
+                && run.is_done(&step.id)
+        });
+        put_back.extend(ready.filter_map(|(_, lane, _)| match &lane.subject {
+            Subject::Host(host) => Some(host.clone()),
+            Subject::Fleet(_) | Subject::Environment => None,
+        }));
+    }
+    Ok(left)
 }
 
 async fn acting(context: &Context, id: &RunId) -> Result<String, Failure> {
