@@ -96,7 +96,12 @@ fn keep_journal_apart(lab: &LabFolder) -> Result<()> {
         let Some(name) = name.to_str().filter(|name| name.starts_with("journal.")) else {
             continue;
         };
-        std::fs::rename(lab.path(name), lab.path(&format!("previous-{name}")))?;
+        // Locks of processes that are gone; a folder could not take the place of an earlier one either.
+        if lab.path(name).is_dir() {
+            std::fs::remove_dir_all(lab.path(name))?;
+        } else {
+            std::fs::rename(lab.path(name), lab.path(&format!("previous-{name}")))?;
+        }
     }
     Ok(())
 }
