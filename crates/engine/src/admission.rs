@@ -23,6 +23,8 @@ pub const FRESH: Duration = Duration::from_secs(3);
 pub struct View {
     /// By load balancer. One that was never read is missing.
     pub load_balancers: BTreeMap<LbName, LbObservation>,
+    /// Since when hosts have been waiting to be taken out of service with nothing else going on; `None`: they do not.
+    pub still_since: Option<Timestamp>,
 }
 
 /// Why a host may not be taken out of service now.

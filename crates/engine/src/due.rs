@@ -8,8 +8,8 @@ use crate::decide::{DEFAULT_POLL, is_watch};
 use crate::run::{Run, Status, StepState};
 use crate::steps::LaneState;
 use serin_model::{
-    Action, AdminState, EnvironmentName, FleetName, HostName, LbServer, Stage, Step, StepId,
-    Subject, Timestamp, Verdict,
+    Action, AdminState, EnvironmentName, FleetName, HostName, LbServer, Reason, Stage, Step,
+    StepId, Subject, Timestamp, Verdict,
 };
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ pub const LB_POLL: Duration = Duration::from_millis(500);
 /// How many lanes that leave their host in service work at once: enough to keep a fetch from a repository busy,
 /// few enough not to be its denial of service.
 pub const MAX_LANES: usize = 64;
+
+/// How long every host may wait to be taken out of service, with nothing else going on, before the run halts: a host
+/// that was restarted is back by then, one that is dead is not, and nobody should find a run waiting in the morning.
+pub const MOST_WAITING: Duration = Duration::from_mins(10);
 
 /// What is due.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub struct Due {
     pub wake_at: Option<Timestamp>,
     /// Hosts that wait to be taken out of service, and why.
     pub waiting: Vec<(HostName, NotAdmitted)>,
+    /// Why the run must halt: it has waited in vain.
+    pub in_vain: Option<Reason>,
 }
 
 /// A request to the outside world.
@@ -123,7 +129,14 @@ pub fn due(run: &Run, view: &View, now: Timestamp) -> Due {
     due.effects.extend(lanes.iter().filter_map(|lane| redrain(run, stage, lane, view)));
     due.effects.extend(reweigh(run, stage, view));
     due.works(run, (stage, &lanes), view, now);
+    due.waits_in_vain(&lanes, view, now);
     due
+}
+
+/// Tells whether all that is left in the phase are hosts that wait to be taken out of service.
+fn only_waits(due: &Due, lanes: &[LaneState<'_>]) -> bool {
+    let acts = due.effects.iter().any(|effect| matches!(effect, Effect::Act { .. }));
+    !due.waiting.is_empty() && !acts && lanes.iter().all(|lane| lane.in_flight().is_none())
 }
 
 fn watches(run: &Run, stage: &Stage, phase: usize, due: &mut Due) {
@@ -259,6 +272,25 @@ impl Due {
                 busy += 1;
             }
             self.effects.push(Effect::Act { step: step.id.clone(), mode });
+        }
+    }
+}
+
+impl Due {
+    /// Tells whether hosts wait to be taken out of service while nothing else is going on.
+    pub fn stands_still(&self, run: &Run) -> bool {
+        only_waits(self, &run.lanes())
+    }
+
+    fn waits_in_vain(&mut self, lanes: &[LaneState<'_>], view: &View, now: Timestamp) {
+        let Some(since) = view.still_since.filter(|_| only_waits(self, lanes)) else { return };
+        let Some((host, why)) = self.waiting.first() else { return };
+        let end = since.plus(MOST_WAITING);
+        if now >= end {
+            let (host, why) = (host.clone(), why.to_string());
+            self.in_vain = Some(Reason::NotAdmitted { host, why, after: MOST_WAITING });
+        } else {
+            self.wake_at = Some(self.wake_at.map_or(end, |earlier| earlier.min(end)));
         }
     }
 }

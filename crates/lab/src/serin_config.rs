@@ -66,14 +66,14 @@ const STAGES: &[Stage] = &[
         title: "staging migrations",
         environment: Environment::Staging,
         settings: "work = \"migrations\"\n",
-        bake: "3s",
+        bake: "2s",
         size: None,
     },
     Stage {
         title: "staging gitaly",
         environment: Environment::Staging,
         settings: "work = \"roles\"\nroles = [\"gitaly\"]\nqa = [\"smoke\"]\n",
-        bake: "5s",
+        bake: "4s",
         size: None,
     },
     Stage {
@@ -81,28 +81,28 @@ const STAGES: &[Stage] = &[
         environment: Environment::Staging,
         settings: "work = \"roles\"\nroles = [\"web\", \"api\", \"git\", \"sidekiq\"]\n\
                    qa = [\"smoke\"]\n",
-        bake: "10s",
+        bake: "8s",
         size: Some(Size::Full),
     },
     Stage {
         title: "staging fleet",
         environment: Environment::Staging,
         settings: "work = \"roles\"\nroles = [\"web\"]\nqa = [\"smoke\"]\n",
-        bake: "10s",
+        bake: "8s",
         size: Some(Size::Small),
     },
     Stage {
         title: "staging post-deployment migrations",
         environment: Environment::Staging,
         settings: "work = \"post-deployment-migrations\"\n",
-        bake: "3s",
+        bake: "2s",
         size: None,
     },
     Stage {
         title: "production migrations",
         environment: Environment::Production,
         settings: "work = \"migrations\"\nqa = [\"smoke\"]\n",
-        bake: "5s",
+        bake: "4s",
         size: Some(Size::Full),
     },
     Stage {
@@ -110,7 +110,7 @@ const STAGES: &[Stage] = &[
         environment: Environment::Production,
         settings: "fleet = \"canary\"\nwork = \"roles\"\nroles = [\"web\", \"api\", \"git\"]\n\
                    share = \"zero-then-after-canary\"\nqa = [\"canary\"]\n",
-        bake: "10s",
+        bake: "8s",
         size: Some(Size::Full),
     },
 ];

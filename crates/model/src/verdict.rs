@@ -96,6 +96,16 @@ pub enum Reason {
         /// What went wrong.
         reason: Box<Reason>,
     },
+    /// No host could be taken out of service for too long, and nothing else is going on.
+    NotAdmitted {
+        /// The first host that waits.
+        host: HostName,
+        /// What stands in its way.
+        why: String,
+        /// How long it was waited, in milliseconds.
+        #[serde(with = "time::millis")]
+        after: Duration,
+    },
     /// The environment belongs to another run.
     Claimed {
         /// The environment.
@@ -167,6 +177,9 @@ impl fmt::Display for Reason {
                 list(f, strays)
             }
             Self::StepFailed { host, step, reason } => write!(f, "{step} on {host}: {reason}"),
+            Self::NotAdmitted { host, why, after } => {
+                write!(f, "{host} could not be taken out of service for {}: {why}", seconds(*after))
+            }
             Self::Claimed { environment, run } => write!(f, "{environment} belongs to run {run}"),
             Self::Person { who, why } => write!(f, "{who} asked for it: {why}"),
             Self::Interrupted => f.write_str("the controller was interrupted"),

@@ -239,6 +239,12 @@ impl Controller {
             let now = self.ports.clock.now();
             let due = due(&self.run, &self.view, now);
             self.observer.due(&self.run, &due);
+            let since = self.view.still_since.unwrap_or(now);
+            self.view.still_since = due.stands_still(&self.run).then_some(since);
+            if let Some(reason) = due.in_vain {
+                self.input(Input::Problem(reason)).await?;
+                continue;
+            }
             let mut started = false;
             for effect in due.effects {
                 if !self.busy.contains(&effect) {

@@ -247,3 +247,30 @@ fn a_share_of_zero_that_haproxy_forgot_is_set_again_until_the_share_is_given_bac
     let weights: Vec<u32> = world.truth.servers(host.as_str()).iter().map(|s| s.weight).collect();
     assert_eq!(weights, [100, 5], "its own backend, and the shared one");
 }
+
+#[test]
+fn hosts_that_wait_in_vain_halt_the_run_and_say_for_what() {
+    let mut world = web_fleet("web-01..04", "1");
+    // Done in an earlier run, and dead since: nobody brings it back.
+    world.dead.insert(of("web-04.staging"));
+    deploy_begins(&mut world);
+    let began = world.now;
+    world.drive();
+    let Status::Halted(reason) = &world.run.status else { panic!("{:?}", world.run.status) };
+    let why = reason.to_string();
+    assert!(why.contains("could not be taken out of service for 10m"), "{why}");
+    assert!(why.contains("web-04.staging is out"), "{why}");
+    assert!(world.now.since(began) >= serin_engine::due::MOST_WAITING);
+    assert_eq!(world.run.out_of_service(), []);
+}
+
+#[test]
+fn a_wait_that_ends_in_time_is_forgotten() {
+    let mut world = web_fleet("web-01..04", "1");
+    world.dead.insert(of("web-04.staging"));
+    deploy_begins(&mut world);
+    world.until("it waits", |world| world.view.still_since.is_some());
+    world.dead.clear();
+    world.drive();
+    assert_eq!(world.run.status, Status::Finished);
+}

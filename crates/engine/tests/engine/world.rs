@@ -152,6 +152,12 @@ impl World {
             self.input(Input::Tick).unwrap();
         }
         let due = self.due();
+        let since = self.view.still_since.unwrap_or(self.now);
+        self.view.still_since = due.stands_still(&self.run).then_some(since);
+        if let Some(reason) = due.in_vain {
+            self.input(Input::Problem(reason)).unwrap();
+            return true;
+        }
         // A fence that could not be raised is due again and again; here nothing ever mends it.
         let mends_nothing = |effect: &&Effect| {
             matches!(effect, Effect::RaiseFence(environment)
