@@ -1,14 +1,16 @@
 //! The command line. Its help is where a release manager learns Serin.
 
-use clap::{Args, Parser, Subcommand};
-use serin_model::{DebVersion, PipelineName, RunId};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serin_model::{DebVersion, EnvironmentName, FleetName, InvalidName, PipelineName, RunId};
 use serin_traffic::{BaseUrl, Endpoint};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Continuous delivery for fleets of hosts that are installed from Debian packages and served through HAProxy.
 ///
 /// A release manager's day: `serin builds` shows what there is, `serin plan to-canary BUILD` what would happen, and
 /// `serin run to-canary BUILD` makes it happen, in the foreground, stopping by itself when anything looks wrong.
+/// `serin promote` takes the build that is on the canary to the rest of production, and `serin rollback` goes back.
 /// From any other terminal, `serin status` and `serin why` say how things stand, `serin halt` stops the run safely, and
 /// `serin resume` lets it go on. If this machine or process dies, `serin adopt` takes the run over where it was.
 #[derive(Debug, Parser)]
@@ -25,6 +27,22 @@ pub(crate) struct Arguments {
     pub(crate) verbose: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Recipe {
+    /// Returns how much of the plan is shown.
+    pub(crate) fn detail(&self) -> Detail {
+        if self.steps { Detail::Steps } else { Detail::Stages }
+    }
+}
+
+/// How much of a plan is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Stages, phases and hosts.
+    Stages,
+    /// Every step as well.
+    Steps,
 }
 
 impl Arguments {
@@ -48,6 +66,16 @@ pub(crate) enum Command {
     Plan(Recipe),
     /// Run a pipeline for a build, in the foreground
     Run(Recipe),
+    /// Take the build that is on the canary to the main fleet
+    Promote(Promote),
+    /// Go back to what hosts had before, as the journal recorded it
+    ///
+    /// No version need be named. Hosts go back in reverse order, drained within the same budgets as when they went
+    /// forward. A run that is going on there is halted and given up first; a rollback that is interrupted is begun
+    /// again with the same command. Alerts that fire when it begins do not stop it; new ones do.
+    Rollback(Rollback),
+    /// Say that what a stage waits for was done
+    Approve(Approve),
     /// Show every environment: who it belongs to, what goes on there, which hosts are out of service
     Status,
     /// List all runs, newest first
@@ -96,13 +124,112 @@ pub(crate) enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Recipe {
-    /// The pipeline, for example to-canary
+    /// The pipeline, for example to-canary; `expedited` brings a build to one place as fast as possible
     pub(crate) pipeline: PipelineName,
     /// The build's complete version [default: the newest build in the repository by Debian's order]
     pub(crate) build: Option<DebVersion>,
     /// List every step, not only stages and hosts
     #[arg(long)]
     pub(crate) steps: bool,
+    /// Where an expedited update goes: an environment, or one fleet of it
+    #[arg(long, value_name = "ENVIRONMENT[/FLEET]")]
+    pub(crate) fleet: Option<Place>,
+    /// Why an expedited update is wanted; it is recorded and shown to everybody
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// An environment, or one fleet of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) environment: EnvironmentName,
+    pub(crate) fleet: Option<FleetName>,
+}
+
+impl FromStr for Place {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (environment, fleet) = match text.split_once('/') {
+            Some((environment, fleet)) => (environment, Some(fleet)),
+            None => (text, None),
+        };
+        let wrong =
+            |why: InvalidName| format!("{why}; write for example production or production/canary");
+        let environment = environment.parse().map_err(wrong)?;
+        let fleet = fleet.map(str::parse).transpose().map_err(wrong)?;
+        Ok(Self { environment, fleet })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Promote {
+    /// Say what is missing before it may be promoted by itself, and do nothing
+    #[arg(long)]
+    pub(crate) why_not: bool,
+    /// Promote only if nothing is missing: for schedules
+    #[arg(long, conflicts_with = "why_not")]
+    pub(crate) if_ready: bool,
+    /// The pipeline
+    #[arg(long, default_value = "to-main")]
+    pub(crate) pipeline: PipelineName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// What goes back: a run such as r-7, an environment, or a fleet such as production/canary
+    #[arg(value_name = "RUN|ENVIRONMENT[/FLEET]")]
+    pub(crate) what: Option<Undone>,
+    /// Everything that was given the newest build, in every environment that can go back
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// How hosts are treated
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) pace: Pace,
+    /// Show what would happen, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Go on although environments are left out
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Why; it is recorded and shown to everybody
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
+/// How hosts are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Pace {
+    /// Drained within their budgets, with QA and a bake at the end
+    #[default]
+    Careful,
+    /// All of a role at once, without drain, QA or bake; connections may be dropped
+    Expedited,
+}
+
+/// What is undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Undone {
+    Run(RunId),
+    Place(Place),
+}
+
+impl FromStr for Undone {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<RunId>() {
+            Ok(run) => Ok(Self::Run(run)),
+            Err(_) => text.parse().map(Self::Place),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    /// The run [default: the one that is not over]
+    pub(crate) run: Option<RunId>,
+    /// What was done and found; it is recorded and shown to everybody
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) note: String,
 }
 
 #[derive(Debug, Args)]

@@ -40,8 +40,17 @@ pub struct Config {
     pub ssh: Ssh,
     /// The recipes, built-in ones included.
     pub pipelines: BTreeMap<PipelineName, Pipeline>,
+    /// When a build may go on to main by itself.
+    pub promotion: Promotion,
     /// The configuration file itself.
     pub path: PathBuf,
+}
+
+/// When a build may go on to main by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promotion {
+    /// How long it must have been on the canary since it passed.
+    pub baked_for: Duration,
 }
 
 /// Where builds come from: a signed Debian repository.

@@ -38,6 +38,8 @@ pub(crate) struct RawConfig {
     pub(crate) roles: BTreeMap<Text, RawRole>,
     /// The environments: complete installations.
     pub(crate) environments: BTreeMap<Text, RawEnvironment>,
+    /// When a build may go on to main by itself.
+    pub(crate) promotion: Option<RawPromotion>,
     /// The pipelines: which stages there are. One that is written here replaces the built-in one whole.
     #[serde(default)]
     pub(crate) pipelines: BTreeMap<Text, At<Vec<At<RawStage>>>>,
@@ -173,6 +175,14 @@ pub(crate) struct RawDefaults {
     pub(crate) bake: Option<Text>,
 }
 
+/// When a build may go on to main by itself: `serin promote --if-ready`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPromotion {
+    /// How long it must have been on the canary since it passed; default `1h`.
+    pub(crate) baked_for: Option<Text>,
+}
+
 /// A stage of a pipeline.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -191,11 +201,32 @@ pub(crate) struct RawStage {
     pub(crate) roles: Option<Texts>,
     /// What becomes of the fleet's share of traffic; default `keep`.
     pub(crate) share: Option<At<RawShare>>,
+    /// How another fleet proves the build with real traffic before the work begins; default: it does not.
+    pub(crate) exposure: Option<RawExposure>,
+    /// What a person must have done and signed with `serin approve` after the work, such as `manual tests`; default:
+    /// nobody is asked.
+    pub(crate) approval: Option<Text>,
     /// The QA suites of the environment that must pass; default: none.
     #[serde(default)]
     pub(crate) qa: Vec<Text>,
     /// How long alerts are watched at the end, with nothing else happening; default `[defaults] bake`.
     pub(crate) bake: Option<Text>,
+}
+
+/// How a fleet proves a build with real traffic. Every host of it must run the build.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawExposure {
+    /// The fleet, a canary of the environment.
+    pub(crate) fleet: Text,
+    /// Its share of traffic from then on, for example `5%`.
+    pub(crate) share: Text,
+    /// How many requests must reach it; default 1000.
+    pub(crate) requests: Option<At<i64>>,
+    /// How long it is watched at least; alert rules need time to fire. Default `10m`.
+    pub(crate) watch: Option<Text>,
+    /// After this time without enough requests the stage fails; default `2h`.
+    pub(crate) deadline: Option<Text>,
 }
 
 /// What a stage does.

@@ -18,7 +18,7 @@ use crate::at::Text;
 use crate::diagnostic::Diagnostic;
 use crate::raw::{RawBuildKind, RawConfig, RawProfile, RawRepository, RawSsh};
 use crate::suggest::instead_of;
-use crate::{Config, Repository, Ssh, profiles};
+use crate::{Config, Promotion, Repository, Ssh, profiles};
 use serin_model::{BuildKind, Topology};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +29,8 @@ const JOURNAL: &str = "/var/lib/serin/journal.db";
 const MAX_CONNECTING: usize = 16;
 /// More than this, and a jump host or the controller's own limits are hit first.
 const MOST_CONNECTING: i64 = 1000;
+/// How long a build must have been on the canary before it goes on by itself: long enough for people to have used it.
+const BAKED_FOR: Duration = Duration::from_hours(1);
 /// A login over a jump host on a loaded machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,12 +56,15 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
     let topology =
         Topology { package: package?, profile: profile?, roles: roles.models(), environments };
     let pipelines = pipelines::pipelines(reader, raw, &topology, &roles);
+    let baked_for = raw.promotion.as_ref().and_then(|promotion| promotion.baked_for.as_ref());
+    let promotion = Promotion { baked_for: reader.duration_or_zero(baked_for, BAKED_FOR) };
     Some(Config {
         topology,
         repository: repository?,
         journal: journal?,
         ssh: ssh?,
         pipelines,
+        promotion,
         path: path.to_owned(),
     })
 }

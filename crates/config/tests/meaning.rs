@@ -30,14 +30,23 @@ fn recipe(pipeline: &Pipeline) -> String {
         let work = match &stage.work {
             WorkSpec::Migrations => "migrations".to_owned(),
             WorkSpec::PostDeploymentMigrations => "post-deployment migrations".to_owned(),
+            WorkSpec::DeployHost => "deploy host".to_owned(),
             WorkSpec::Roles(roles) => format!("{roles:?}"),
         };
+        let exposure = stage.exposure.as_ref().map_or(String::new(), |exposure| {
+            let (requests, watch) = (exposure.requests, exposure.watch.as_secs());
+            format!(
+                " {} at {}% for {requests} requests, {watch}s",
+                exposure.fleet, exposure.percent
+            )
+        });
         let share = match stage.share {
             ShareSpec::Keep => "",
             ShareSpec::ZeroThenAfterCanary => " share",
+            ShareSpec::Zero => " share to zero",
         };
         format!(
-            "{} {}/{} {work}{share} qa {:?} bake {}s\n",
+            "{} {}/{} {work}{share}{exposure} qa {:?} bake {}s\n",
             stage.number,
             stage.environment,
             stage.fleet,
@@ -81,7 +90,7 @@ fn a_server_is_named_as_its_role_says() {
 }
 
 #[test]
-fn the_built_in_pipeline_is_the_six_stages() {
+fn the_built_in_pipelines_are_the_nine_stages() {
     let config = read(without_pipelines(GITLAB));
     let pipelines: Vec<_> = config.pipelines.values().collect();
     insta::assert_snapshot!(recipe(pipelines[0]), @r#"
@@ -92,21 +101,26 @@ fn the_built_in_pipeline_is_the_six_stages() {
     5 production/main migrations qa [smoke] bake 300s
     6 production/canary [api, git, web] share qa [canary] bake 300s
     "#);
-    assert_eq!(pipelines.len(), 1);
+    insta::assert_snapshot!(recipe(pipelines[1]), @r#"
+    7 production/main [gitaly] canary at 5% for 1000 requests, 600s qa [smoke] bake 300s
+    8 production/main [api, git, sidekiq, web] qa [smoke] bake 300s
+    9 production/main post-deployment migrations qa [] bake 300s
+    "#);
+    assert_eq!(pipelines.len(), 2);
 }
 
 #[test]
-fn the_written_pipeline_of_the_example_differs_from_the_built_in_one_in_its_bakes_only() {
+fn the_written_pipelines_of_the_example_differ_from_the_built_in_ones_in_their_gates_only() {
     let of = |text: &str| {
         let mut config = read(text);
-        let (_, mut pipeline) = config.pipelines.pop_first().expect("a pipeline");
-        for stage in &mut pipeline.stages {
+        for stage in config.pipelines.values_mut().flat_map(|pipeline| &mut pipeline.stages) {
             stage.bake = Duration::ZERO;
+            (stage.exposure, stage.approval) = (None, None);
             if let WorkSpec::Roles(roles) = &mut stage.work {
                 roles.sort();
             }
         }
-        pipeline
+        config.pipelines
     };
     assert_eq!(of(GITLAB), of(without_pipelines(GITLAB)));
 }

@@ -169,6 +169,26 @@ fn a_wrong_pipeline_is_refused() {
                     ("[repository]", "[profile.migrations]\nregular = [\"migrate\"]\n[repository]"),
                 ],
             ),
+            (
+                "a canary proves the build for others, not for itself",
+                &[(
+                    "share = \"zero",
+                    "exposure = { fleet = \"canary\", share = \"5%\" }\nshare = \"zero",
+                )],
+            ),
+            (
+                "a proof needs traffic, a fleet that is there, and time",
+                &[(
+                    "share = \"zero",
+                    "exposure = { fleet = \"cny\", share = \"0%\", requests = 0, watch = \"2h\", deadline = \"1h\" }\n\
+                     share = \"zero",
+                )],
+            ),
+            ("an approval says what for", &[("bake = \"15m\"", "approval = \"\"")]),
+            (
+                "derived pipelines are not written",
+                &[("[[pipelines.to-canary]]", "[[pipelines.rollback]]")],
+            ),
             ("only a canary has a share", &[("fleet = \"canary\"", "fleet = \"main\"")]),
             (
                 "migrations have no share",

@@ -6,8 +6,8 @@
 use crate::run::Run;
 use crate::steps::LaneState;
 use serin_model::{
-    BackendName, Environment, Fleet, FleetName, Host, HostName, Lane, LbName, LbObservation,
-    LbServer, RoleName, ServerObservation, Stage, Subject, Timestamp,
+    AdminState, BackendName, Environment, Fleet, FleetName, Host, HostName, Lane, LbName,
+    LbObservation, LbServer, RoleName, ServerObservation, Stage, Subject, Timestamp,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +17,10 @@ use std::time::Duration;
 /// How old a reading of a load balancer may be to decide by: six polls. The hosts that this run has out are counted
 /// in any case, so only what others did within this time can be missed.
 pub const FRESH: Duration = Duration::from_secs(3);
+
+/// How long servers must have been down to count as out for good. Right after a reload HAProxy has checked none of them
+/// yet, and a server that comes and goes is one that users still reach: to take its host out does take something away.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// What was last seen of the load balancers of the environment that is worked on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,9 +75,10 @@ struct Counts<'a> {
 /// How much of a host is out of service.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Out {
-    /// This run has it out, or all its servers are down: to take it out takes nothing more away.
+    /// This run has it out, or all its servers are held out or have been down for a while: to take it out takes nothing
+    /// more away.
     Wholly,
-    /// Some of its servers are down, or the fence could not be raised on it.
+    /// Its servers are down here or just now, or the fence could not be raised on it.
     Partly,
 }
 
@@ -160,9 +165,8 @@ impl<'a> Counts<'a> {
         view: &View,
     ) {
         for (_, host) in environment.hosts() {
-            let down = host.servers.iter().filter(|server| !is_up(view, server)).count();
-            if down > 0 {
-                let all = down == host.servers.len();
+            if host.servers.iter().any(|server| !is_up(view, server)) {
+                let all = host.servers.iter().all(|server| is_out(view, server));
                 self.out.insert(&host.name, if all { Out::Wholly } else { Out::Partly });
             }
         }
@@ -234,6 +238,14 @@ pub(crate) fn seen<'a>(view: &'a View, server: &LbServer) -> Option<&'a ServerOb
 
 fn is_up(view: &View, server: &LbServer) -> bool {
     seen(view, server).is_some_and(|seen| seen.up)
+}
+
+/// Tells whether a server is held out by an admin state, or has been down for a while.
+fn is_out(view: &View, server: &LbServer) -> bool {
+    seen(view, server).is_some_and(|seen| {
+        let held = seen.admin != AdminState::Ready;
+        !seen.up && (held || Duration::from_millis(seen.last_change_ms) >= STEADY)
+    })
 }
 
 fn serves(view: &View, server: &LbServer) -> bool {

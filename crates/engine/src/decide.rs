@@ -2,9 +2,10 @@
 
 use crate::event::{Event, Outcome};
 use crate::run::{Run, Status};
+use crate::steps::LaneState;
 use serin_model::{
-    Action, EnvironmentName, FleetName, HostName, Reason, StepId, StepKind, Subject, Timestamp,
-    Verdict,
+    Action, EnvironmentName, FleetName, HostName, Reason, Step, StepId, StepKind, Subject,
+    Timestamp, Verdict,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -109,6 +110,13 @@ pub enum Command {
         /// Why.
         why: String,
     },
+    /// Say that what a stage waits for was done.
+    Approve {
+        /// Who.
+        by: String,
+        /// What they have to say about it.
+        note: String,
+    },
 }
 
 /// Why an input is refused. Nothing has changed.
@@ -123,6 +131,9 @@ pub enum Refusal {
     /// Only a halted run can be given up.
     #[error("the run is not halted; halt it first, so that no host is left in the middle")]
     HaltFirst,
+    /// No stage waits for a person's word.
+    #[error("nothing waits for an approval now")]
+    NothingToApprove,
     /// The step cannot begin now.
     #[error("step {0} cannot begin now")]
     NotDue(StepId),
@@ -167,8 +178,20 @@ pub fn decide(run: &Run, input: Input, now: Timestamp) -> Result<Vec<Event>, Ref
             Status::Running | Status::Halting(_) => Err(Refusal::HaltFirst),
             Status::Finished | Status::Cancelled { .. } => Err(Refusal::Over),
         },
+        Input::Command(Command::Approve { by, note }) => approve(run, &by, &note, now),
         Input::Tick => Ok(rest(run)),
     }
+}
+
+fn approve(run: &Run, by: &str, note: &str, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let waits = |step: &&Step| matches!(step.action, Action::Approve { .. });
+    let step = run.lanes().iter().filter_map(LaneState::in_flight).find(waits);
+    let Some(step) = step.filter(|_| run.status == Status::Running) else {
+        return Err(Refusal::NothingToApprove);
+    };
+    let outcome = Outcome::Done(format!("{by} approved: {note}"));
+    let attempt = run.attempts(&step.id);
+    Ok(vec![Event::AttemptEnded { step: step.id.clone(), attempt, outcome, at: now }])
 }
 
 /// A step begins when it is due, and only then: whoever asks may have been told so before something else happened.
@@ -191,7 +214,7 @@ fn ended(
     outcome: Outcome,
     now: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
-    // Guards and bakes are answered by readings of alerts, and by nothing else.
+    // Guards and bakes are answered by readings of alerts, approvals by people, and by nothing else.
     let watch = run.find(&step).is_some_and(|(_, _, found)| is_watch(&found.action));
     if watch || !run.in_flight(&step) || run.attempts(&step) != attempt {
         return Err(Refusal::NotInFlight { step, attempt });
@@ -324,9 +347,10 @@ fn watching<'a>(
     lanes.into_iter().filter_map(|lane| lane.in_flight()).map(|step| (&step.id, &step.action))
 }
 
-/// Tells whether an action only waits for readings of alerts: it leaves nothing behind, whoever began it.
-pub(crate) fn is_watch(action: &Action) -> bool {
-    matches!(action, Action::Guard | Action::Bake { .. })
+/// Tells whether an action only waits for readings of alerts, or for a person: it leaves nothing behind, whoever began
+/// it, and nobody performs it.
+pub fn is_watch(action: &Action) -> bool {
+    matches!(action, Action::Guard | Action::Bake { .. } | Action::Approve { .. })
 }
 
 /// How far a reading brings a bake: the sum of the gaps between good readings, none longer than two polls.

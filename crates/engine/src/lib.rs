@@ -16,9 +16,11 @@ mod steps;
 pub mod decide;
 pub mod due;
 pub mod admission;
+pub mod history;
 
 pub use admission::{NotAdmitted, View};
-pub use decide::{Command, Input, Refusal, decide};
+pub use decide::{Command, Input, Refusal, decide, is_watch};
 pub use due::{Due, Effect, Mode, Watch, due};
 pub use event::{Event, Outcome};
+pub use history::{History, NoWayBack, Scope, WayBack};
 pub use run::{IllegalEvent, OutOfService, Run, Status, StepState};

@@ -137,16 +137,22 @@ impl<'a> LaneState<'a> {
 
     /// Tells whether the lane has its host out of service, or may have.
     pub(crate) fn holds_slot(&self) -> bool {
-        let taken = self.steps().any(|(step, r)| r.began && step.action == Action::Drain);
+        let taken = match self.drain() {
+            Some((_, drain)) => drain.began,
+            // At the expedited pace nothing is drained: changing the host is what takes it out.
+            None => self.is_changed(),
+        };
         taken && self.ready().is_some_and(|(_, r)| !matches!(r.state, StepState::Done(_)))
     }
 
     /// Tells whether the lane may have changed its host since it was taken out of service.
     pub(crate) fn is_changed(&self) -> bool {
-        let after_drain = self.steps().skip_while(|(s, _)| s.action != Action::Drain).skip(1);
-        after_drain
-            .filter(|(step, _)| step.action != Action::Ready)
-            .any(|(_, record)| record.attempts > 0)
+        let changes = |step: &Step| !matches!(step.action, Action::Drain | Action::Ready);
+        self.steps().any(|(step, record)| changes(step) && record.attempts > 0)
+    }
+
+    fn drain(&self) -> Option<(&'a Step, &'a StepRecord)> {
+        self.steps().find(|(step, _)| step.action == Action::Drain)
     }
 
     /// Returns the step that comes next, and how; `None`: nothing does, or one is in flight, or a person has to
@@ -201,6 +207,8 @@ fn may_leave_half(action: &Action) -> bool {
         | Action::Sweep { .. }
         | Action::Fetch
         | Action::CheckConfig
+        | Action::Expose { .. }
+        | Action::Approve { .. }
         | Action::Qa(_) => false,
         Action::StopConfigManagement
         | Action::StartConfigManagement { .. }

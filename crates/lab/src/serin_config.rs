@@ -52,7 +52,7 @@ const ROLES: &[(Kind, &str)] = &[
     ),
 ];
 
-/// One stage of `to-canary` in the lab.
+/// One stage of a pipeline in the lab.
 struct Stage {
     title: &'static str,
     environment: Environment,
@@ -115,6 +115,35 @@ const STAGES: &[Stage] = &[
     },
 ];
 
+/// How real traffic proves the canary: a few seconds of it, at the rate of `make demo`.
+const EXPOSURE: &str = "exposure = { fleet = \"canary\", share = \"10%\", requests = 50, watch = \"4s\", \
+                        deadline = \"60s\" }\n";
+
+const TO_MAIN: &[Stage] = &[
+    Stage {
+        title: "production gitaly",
+        environment: Environment::Production,
+        settings: "work = \"roles\"\nroles = [\"gitaly\"]\nqa = [\"smoke\"]\n",
+        bake: "4s",
+        size: None,
+    },
+    Stage {
+        title: "production fleet",
+        environment: Environment::Production,
+        settings: "work = \"roles\"\nroles = [\"web\", \"api\", \"git\", \"sidekiq\"]\n\
+                   qa = [\"smoke\"]\n",
+        bake: "8s",
+        size: None,
+    },
+    Stage {
+        title: "production post-deployment migrations",
+        environment: Environment::Production,
+        settings: "work = \"post-deployment-migrations\"\n",
+        bake: "0s",
+        size: None,
+    },
+];
+
 /// Renders `serin.toml`.
 pub(crate) fn render(topology: &Topology, paths: &Paths) -> String {
     let folder = paths.folder.display();
@@ -129,7 +158,8 @@ pub(crate) fn render(topology: &Topology, paths: &Paths) -> String {
          [[repository.kinds]]\nkind = \"candidate\"\nversion = \"*-rc*\"\n\
          [[repository.kinds]]\nkind = \"official\"\nversion = \"*-ee.*\"\n\n\
          [journal]\npath = \"{folder}/journal.db\"\n\n\
-         [ssh]\nconfig = \"{folder}/ssh_config\"\n",
+         [ssh]\nconfig = \"{folder}/ssh_config\"\n\n\
+         [promotion]\nbaked_for = \"0s\"\n",
         paths.keyring.display()
     );
     for (kind, settings) in ROLES {
@@ -141,7 +171,7 @@ pub(crate) fn render(topology: &Topology, paths: &Paths) -> String {
     for environment in topology.environments() {
         push_environment(&mut text, topology, environment, paths);
     }
-    push_pipeline(&mut text, topology);
+    push_pipelines(&mut text, topology);
     text
 }
 
@@ -242,22 +272,28 @@ fn push_qa(text: &mut String, environment: Environment, suite: &str, paths: &Pat
     );
 }
 
-fn push_pipeline(text: &mut String, topology: &Topology) {
+fn push_pipelines(text: &mut String, topology: &Topology) {
     let fitting = STAGES.iter().filter(|stage| stage.size.is_none_or(|size| size == topology.size));
-    for (index, stage) in fitting.enumerate() {
-        append(
-            text,
-            format_args!(
-                "\n[[pipelines.to-canary]]\nstage = {}\ntitle = \"{}\"\nenvironment = \"{}\"\n{}bake = \
-             \"{}\"\n",
-                index + 1,
-                stage.title,
-                stage.environment,
-                stage.settings,
-                stage.bake
-            ),
-        );
+    for (number, stage) in (1..).zip(fitting) {
+        push_stage(text, "to-canary", (number, stage), "");
     }
+    if topology.size == Size::Small {
+        return;
+    }
+    for (number, stage) in (7..).zip(TO_MAIN) {
+        push_stage(text, "to-main", (number, stage), if number == 7 { EXPOSURE } else { "" });
+    }
+}
+
+fn push_stage(text: &mut String, pipeline: &str, (number, stage): (u32, &Stage), more: &str) {
+    append(
+        text,
+        format_args!(
+            "\n[[pipelines.{pipeline}]]\nstage = {number}\ntitle = \"{}\"\nenvironment = \"{}\"\n{}{more}\
+             bake = \"{}\"\n",
+            stage.title, stage.environment, stage.settings, stage.bake
+        ),
+    );
 }
 
 #[cfg(test)]
@@ -278,6 +314,8 @@ mod tests {
     fn the_full_lab_has_six_stages_and_its_canary_backends() {
         let config = rendered(Size::Full);
         assert_eq!(config["pipelines"]["to-canary"].as_array().unwrap().len(), 6);
+        let to_main = config["pipelines"]["to-main"].as_array().unwrap();
+        assert_eq!((to_main.len(), to_main[0]["stage"].as_integer()), (3, Some(7)));
         let canary = &config["environments"]["production"]["fleets"]["canary"];
         assert_eq!(canary["backends"]["git"][0].as_str(), Some("canary_https_git"));
         assert_eq!(canary["hosts"]["web"].as_array().unwrap().len(), 2);

@@ -28,8 +28,10 @@ pub use observation::{
     AdminState, ConfigManagementState, HostObservation, LbObservation, Observed, PackageState,
     ServerObservation, Workers,
 };
-pub use pipeline::{Pipeline, ShareSpec, StageSpec, WorkSpec};
-pub use plan::{Action, Lane, MigrationKind, Phase, Plan, Stage, Step, StepId, StepKind, Subject};
+pub use pipeline::{Exposure, Pipeline, ShareSpec, StageSpec, WorkSpec};
+pub use plan::{
+    Action, Back, Lane, MigrationKind, Pace, Phase, Plan, Stage, Step, StepId, StepKind, Subject,
+};
 pub use policy::{
     AtDeadline, Drain, InvalidLimit, Limit, Profile, Quiet, Role, ServiceAction, ServiceHow,
 };

@@ -5,7 +5,7 @@
 
 use crate::{
     BackendName, DebVersion, EnvironmentName, FleetName, HostName, LbName, ServerName, ServiceName,
-    Timestamp,
+    Sha256, Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -31,6 +31,8 @@ pub struct HostObservation {
     pub boot: String,
     /// The package.
     pub package: PackageState,
+    /// The bytes that the installed version came from, if Serin installed it: dpkg does not know.
+    pub sha256: Option<Sha256>,
     /// The services that were asked about; a missing one is not known to the host.
     pub services: BTreeMap<ServiceName, ServiceObservation>,
     /// Config management.

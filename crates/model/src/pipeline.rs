@@ -35,6 +35,10 @@ pub struct StageSpec {
     pub work: WorkSpec,
     /// What becomes of the fleet's share of traffic.
     pub share: ShareSpec,
+    /// How another fleet proves the build with real traffic before the work begins.
+    pub exposure: Option<Exposure>,
+    /// What a person must have done, and signed, after the work: the stage waits for their word.
+    pub approval: Option<String>,
     /// The QA suites that must pass after the work, in this order.
     pub qa: Vec<QaName>,
     /// How long alerts are watched at the end with nothing else happening, in milliseconds; zero: no bake.
@@ -52,6 +56,25 @@ pub enum WorkSpec {
     Roles(Vec<RoleName>),
     /// Run the migrations that must come after the new code, past which there is no going back.
     PostDeploymentMigrations,
+    /// Install on the deploy host and leave the database as it is: how a rollback treats it.
+    DeployHost,
+}
+
+/// How a fleet proves a build with real traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposure {
+    /// The fleet; every host of it must run the build.
+    pub fleet: FleetName,
+    /// Its share of traffic from then on, in percent.
+    pub percent: u8,
+    /// How many requests must reach it.
+    pub requests: u64,
+    /// How long it is watched at least, in milliseconds: alert rules need time to fire.
+    #[serde(with = "time::millis")]
+    pub watch: Duration,
+    /// After this time without enough requests the stage fails, in milliseconds: too little traffic proves nothing.
+    #[serde(with = "time::millis")]
+    pub deadline: Duration,
 }
 
 /// What becomes of the share of traffic of a stage's fleet.
@@ -62,4 +85,6 @@ pub enum ShareSpec {
     Keep,
     /// Zero before the work begins; after the bake, the fleet's `share_after`. On a halt it stays zero.
     ZeroThenAfterCanary,
+    /// Zero before the work begins, and zero afterwards: a person decides when it gets traffic again.
+    Zero,
 }

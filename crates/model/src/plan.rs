@@ -7,10 +7,11 @@
 //! by bringing it back; every host, fleet and environment that a step names is in the plan's topology.
 
 use crate::{
-    Build, DebVersion, EnvironmentName, FleetName, HostName, PipelineName, QaName, RoleName,
+    Build, DebVersion, EnvironmentName, FleetName, HostName, PipelineName, QaName, RoleName, RunId,
     Topology, time,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -25,6 +26,40 @@ pub struct Plan {
     pub topology: Topology,
     /// Its stages, in order. Stages with nothing to do are left out.
     pub stages: Vec<Stage>,
+    /// How hosts are treated.
+    #[serde(default)]
+    pub pace: Pace,
+    /// Where hosts go back to, if the plan is a rollback's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<Back>,
+    /// Alerts that do not count in this run, by environment: those that it is made to end, and was started in spite of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tolerated: BTreeMap<EnvironmentName, BTreeSet<String>>,
+    /// Why a person wanted it, where they must say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// How hosts are treated while they are changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pace {
+    /// Drained one after the other within their budgets, with gates and bakes.
+    #[default]
+    Careful,
+    /// All of a role at once, without drain, QA or bake: speed over availability. Connections may be dropped.
+    Expedited,
+}
+
+/// Where a rollback goes: to what was recorded before the runs that it undoes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Back {
+    /// The runs that it undoes.
+    pub undoes: BTreeSet<RunId>,
+    /// Each host's own build of before. Hosts that are not named here are left alone.
+    pub hosts: BTreeMap<HostName, Build>,
+    /// What the version record of a fleet said before.
+    pub records: Vec<(EnvironmentName, FleetName, DebVersion)>,
 }
 
 /// A numbered part of a pipeline.
@@ -103,6 +138,9 @@ pub enum Action {
         fleet: FleetName,
         /// What is recorded now; `None`: nothing.
         from: Option<DebVersion>,
+        /// What will be; `None`: the build's version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<DebVersion>,
     },
     /// Set the share of traffic that the fleet gets.
     SetShare {
@@ -135,6 +173,24 @@ pub enum Action {
     Ready,
     /// Run the build's migrations.
     Migrate(MigrationKind),
+    /// Let real traffic reach a fleet until enough requests came, and alerts have had time to fire.
+    Expose {
+        /// The fleet.
+        fleet: FleetName,
+        /// How many requests must reach it.
+        requests: u64,
+        /// How long it is watched at least, in milliseconds.
+        #[serde(with = "time::millis")]
+        watch: Duration,
+        /// After this time without enough requests nothing can be told, in milliseconds.
+        #[serde(with = "time::millis")]
+        deadline: Duration,
+    },
+    /// Wait for a person's word.
+    Approve {
+        /// What they must have done.
+        what: String,
+    },
     /// Test the environment.
     Qa(QaName),
     /// Watch alerts for a while with nothing else happening.
@@ -175,9 +231,12 @@ impl Action {
     /// Returns what may be done when an outcome is unknown.
     pub fn kind(&self) -> StepKind {
         match self {
-            Self::Guard | Self::Bake { .. } | Self::Sweep { .. } | Self::CheckHost { .. } => {
-                StepKind::Watch
-            }
+            Self::Guard
+            | Self::Bake { .. }
+            | Self::Sweep { .. }
+            | Self::CheckHost { .. }
+            | Self::Expose { .. }
+            | Self::Approve { .. } => StepKind::Watch,
             Self::Migrate(_) => StepKind::Settle,
             Self::StopConfigManagement
             | Self::StartConfigManagement { .. }
@@ -212,6 +271,8 @@ impl Action {
             Self::Ready => "ready",
             Self::Migrate(MigrationKind::Regular) => "migrate",
             Self::Migrate(MigrationKind::PostDeployment) => "migrate-post-deployment",
+            Self::Expose { .. } => "expose",
+            Self::Approve { .. } => "approve",
             Self::Qa(_) => "qa",
             Self::Bake { .. } => "bake",
             Self::Sweep { .. } => "sweep",
@@ -278,6 +339,14 @@ impl Plan {
     /// Returns a step by its id.
     pub fn step(&self, id: &StepId) -> Option<(&Stage, &Lane, &Step)> {
         self.steps().find(|(_, _, step)| &step.id == id)
+    }
+
+    /// Returns the build that a host is to run; `None`: the plan leaves it alone.
+    pub fn build_for(&self, host: &HostName) -> Option<&Build> {
+        match &self.back {
+            Some(back) => back.hosts.get(host),
+            None => Some(&self.build),
+        }
     }
 
     /// Tells whether there is nothing to do.

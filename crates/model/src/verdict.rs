@@ -3,7 +3,7 @@
 //! A gate, a guard or a step never answers with a bare "no": it names a [`Reason`]. Terminal, journal and, later, web
 //! and chat all print the same words, because they all print this type.
 
-use crate::{EnvironmentName, HostName, RunId, time};
+use crate::{EnvironmentName, FleetName, HostName, RunId, time};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -82,6 +82,18 @@ pub enum Reason {
         executed: u32,
         /// How many there must be.
         minimum: u32,
+    },
+    /// Too little real traffic came to judge a build by.
+    TooFewRequests {
+        /// The fleet that should have got it.
+        fleet: FleetName,
+        /// How many requests came.
+        seen: u64,
+        /// How many there must be.
+        wanted: u64,
+        /// Within which time, in milliseconds.
+        #[serde(with = "time::millis")]
+        after: Duration,
     },
     /// QA did not produce a result that can be read.
     QaBroken(String),
@@ -171,6 +183,11 @@ impl fmt::Display for Reason {
             Self::TooFewTests { executed, minimum } => {
                 write!(f, "QA executed {executed} test(s), at least {minimum} must run")
             }
+            Self::TooFewRequests { fleet, seen, wanted, after } => write!(
+                f,
+                "{seen} request(s) reached {fleet} in {}, at least {wanted} must: too few to judge by",
+                seconds(*after)
+            ),
             Self::QaBroken(why) => write!(f, "QA gave no result: {why}"),
             Self::Strays(strays) => {
                 f.write_str("not as intended: ")?;

@@ -3,11 +3,14 @@
 //! Planning twice gives equal plans, and planning right after success gives an empty one. What the plan leaves out or
 //! puts in against expectation is said in the [`PlanReport`]; what makes it impossible, in [`PlanError`].
 
+mod derive;
+mod expedite;
 mod lint;
 mod plan;
 mod report;
 mod stages;
 
+pub use derive::Recipes;
 pub use lint::{Finding, check_plan};
 pub use plan::{Request, plan};
 pub use report::{Note, PlanError, PlanReport};

@@ -1,6 +1,6 @@
 //! A linter for plans: what no plan may be, whoever made it. Every run checks its plan before it starts.
 
-use serin_model::{Action, Lane, Plan, Stage, Subject};
+use serin_model::{Action, Lane, Pace, Plan, Stage, Subject};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -72,7 +72,11 @@ fn is_brought_back(plan: &Plan, stage: &Stage, lane: &Lane) -> bool {
             drain < ready && change.is_none_or(|at| drain < at && at < ready)
         }
         (None, None) => change.is_none() || !serves,
-        (Some(_), None) | (None, Some(_)) => false,
+        // Nothing is drained at the expedited pace, but every host must be seen to serve in the end.
+        (None, Some(ready)) => {
+            plan.pace == Pace::Expedited && change.is_some_and(|change| change < ready)
+        }
+        (Some(_), None) => false,
     }
 }
 

@@ -1,10 +1,11 @@
 //! The procedure of planning, stage by stage.
 
+use crate::expedite;
 use crate::report::{Note, PlanError, PlanReport};
 use crate::stages::{Leaves, Stages};
 use serin_model::{
-    Build, BuildKind, Environment, EnvironmentName, HostName, LbServer, Observed, Phase, Pipeline,
-    Plan, Stage, StageSpec, Topology,
+    Back, Build, BuildKind, Environment, EnvironmentName, HostName, LbServer, Observed, Pace,
+    Phase, Pipeline, Plan, Stage, StageSpec, Topology, WorkSpec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,20 @@ pub struct Request<'a> {
     pub observed: &'a Observed,
     /// Stages whose gates this build has passed in this pipeline before.
     pub passed: &'a BTreeSet<u32>,
+    /// How hosts are treated.
+    pub pace: Pace,
+    /// Where hosts go back to; `None`: every host of the recipe gets the build.
+    pub back: Option<&'a Back>,
+}
+
+impl<'a> Request<'a> {
+    /// Returns the build that a host is to run; `None`: it is left alone.
+    pub(crate) fn target(&self, host: &HostName) -> Option<&'a Build> {
+        match self.back {
+            Some(back) => back.hosts.get(host),
+            None => Some(self.build),
+        }
+    }
 }
 
 /// Plans a pipeline for a build.
@@ -38,13 +53,36 @@ pub fn plan(request: Request<'_>) -> Result<(Plan, PlanReport), PlanError> {
         report.notes.push(Note::UnknownKind(request.build.kind));
     }
     let stages = stages(request, &mut report)?;
+    let stages = match request.pace {
+        Pace::Careful => stages,
+        Pace::Expedited => expedite::merge(stages),
+    };
     let plan = Plan {
         pipeline: request.pipeline.name.clone(),
         build: request.build.clone(),
         topology: request.topology.clone(),
         stages,
+        pace: request.pace,
+        back: request.back.cloned(),
+        tolerated: BTreeMap::new(),
+        why: None,
     };
+    note_way_back(request, &plan, &mut report);
     Ok((plan, report))
+}
+
+/// Says until when a run can be undone.
+fn note_way_back(request: Request<'_>, plan: &Plan, report: &mut PlanReport) {
+    if request.back.is_some() {
+        return;
+    }
+    for spec in &request.pipeline.stages {
+        let planned = plan.stages.iter().any(|stage| stage.number == spec.number);
+        if planned && spec.work == WorkSpec::PostDeploymentMigrations {
+            let (stage, environment) = (spec.number, spec.environment.clone());
+            report.notes.push(Note::PointOfNoReturn { stage, environment });
+        }
+    }
 }
 
 fn environments(request: Request<'_>) -> Result<Vec<&Environment>, PlanError> {
@@ -61,6 +99,7 @@ fn stages(request: Request<'_>, report: &mut PlanReport) -> Result<Vec<Stage>, P
     let mut planned: Vec<(&StageSpec, Stages<'_>, Vec<Phase>)> = Vec::new();
     for (index, spec) in request.pipeline.stages.iter().enumerate() {
         let stages = Stages::new(request, index)?;
+        stages.check_exposed()?;
         let mut work = stages.work(report)?;
         work.retain(|phase| !phase.lanes.is_empty());
         if work.is_empty() && request.passed.contains(&spec.number) {
@@ -86,6 +125,7 @@ fn stages(request: Request<'_>, report: &mut PlanReport) -> Result<Vec<Stage>, P
                 environment: spec.environment.clone(),
                 phases: [stages.guard()]
                     .into_iter()
+                    .chain(stages.exposure())
                     .chain(work)
                     .chain(stages.gates(leaves))
                     .collect(),
@@ -128,15 +168,13 @@ fn check_observed(request: Request<'_>, environment: &Environment) -> Result<(),
 
 /// Every host of the environment that does not have the build has room for it.
 fn check_room(request: Request<'_>, environment: &Environment) -> Result<(), PlanError> {
-    let needed = request.build.room();
-    let hosts: Vec<_> = environment
-        .hosts()
-        .filter_map(|(_, host)| request.observed.hosts.get(&host.name).map(|seen| (host, seen)))
-        .filter(|(_, seen)| seen.installed() != Some(&request.build.version))
-        .filter(|(_, seen)| seen.free_bytes < needed)
-        .map(|(host, seen)| (host.name.clone(), seen.free_bytes))
-        .collect();
-    if hosts.is_empty() { Ok(()) } else { Err(PlanError::NoRoom { needed, hosts }) }
+    let short = |host: &HostName| {
+        let (seen, build) = (request.observed.hosts.get(host)?, request.target(host)?);
+        let lacks = seen.installed() != Some(&build.version) && seen.free_bytes < build.room();
+        lacks.then(|| (host.clone(), seen.free_bytes, build.room()))
+    };
+    let hosts: Vec<_> = environment.hosts().filter_map(|(_, host)| short(&host.name)).collect();
+    if hosts.is_empty() { Ok(()) } else { Err(PlanError::NoRoom(hosts)) }
 }
 
 /// Each host's servers are on every load balancer, and no load balancer has others at the same address.

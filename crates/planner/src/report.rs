@@ -97,6 +97,13 @@ pub enum Note {
     },
     /// No pattern tells where the build came from.
     UnknownKind(BuildKind),
+    /// A stage after which there is no going back in its environment.
+    PointOfNoReturn {
+        /// The stage.
+        stage: u32,
+        /// The environment.
+        environment: EnvironmentName,
+    },
 }
 
 /// Why there is no plan.
@@ -116,13 +123,23 @@ pub enum PlanError {
         .0.iter().map(|(host, file)| format!("{host}: {file}"))))]
     FilesMissing(Vec<(HostName, String)>),
     /// Hosts that need the build have no room for it.
-    #[error("{}", join(&format!("{} MB must be free for the package", .needed / 1_000_000),
-        .hosts.iter().map(|(host, free)| format!("{host} has {} MB free", free / 1_000_000))))]
-    NoRoom {
-        /// How many bytes must be free.
-        needed: u64,
-        /// The hosts, and how many bytes are free there.
-        hosts: Vec<(HostName, u64)>,
+    ///
+    /// The hosts, how many bytes are free there, and how many must be.
+    #[error("{}", join("there is no room for the package",
+        .0.iter().map(|(host, free, needed)| {
+            format!("{host} has {} MB free of the {} MB that it needs", free / 1_000_000, needed / 1_000_000)
+        })))]
+    NoRoom(Vec<(HostName, u64, u64)>),
+    /// The fleet that is to prove the build does not run it.
+    #[error("{}", join(&format!("{fleet} must run {version} before it goes on from there"),
+        .hosts.iter().map(|(host, found)| format!("{host} has {found}"))))]
+    NotProven {
+        /// The fleet.
+        fleet: FleetName,
+        /// The build's version.
+        version: DebVersion,
+        /// Hosts that have something else.
+        hosts: Vec<(HostName, String)>,
     },
     /// An environment needs exactly one deploy host.
     #[error(
@@ -197,6 +214,11 @@ impl fmt::Display for Note {
                 write!(f, "{environment} has no alerts configured: nothing watches it")
             }
             Self::UnknownKind(_) => f.write_str("no pattern tells what kind of build this is"),
+            Self::PointOfNoReturn { stage, environment } => write!(
+                f,
+                "{environment} can go back until stage {stage}: its post-deployment migrations are the \
+                 point of no return"
+            ),
         }
     }
 }

@@ -7,10 +7,10 @@ use crate::plan::Request;
 use crate::report::{Note, PlanError, PlanReport};
 use serin_model::{
     Action, AdminState, ConfigManagementState, DebVersion, Environment, EnvironmentName, Fleet,
-    FleetName, Host, HostName, HostObservation, Lane, MigrationKind, PackageState, Phase, RoleName,
-    ShareSpec, StageSpec, Step, StepId, Subject, WorkSpec,
+    FleetName, Host, HostName, HostObservation, Lane, MigrationKind, Pace, PackageState, Phase,
+    RoleName, ShareSpec, StageSpec, Step, StepId, Subject, WorkSpec,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether the plan has more to do in a stage's environment.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,10 +47,57 @@ impl<'a> Stages<'a> {
         phase("guard", vec![self.lane(Subject::Environment, vec![Action::Guard])])
     }
 
+    /// Another fleet runs the build and proves it with real traffic: its share, the watch, and a guard once more.
+    pub(crate) fn exposure(&self) -> Vec<Phase> {
+        let Some(exposure) = &self.spec.exposure else { return Vec::new() };
+        let fleet = || exposure.fleet.clone();
+        let share = Action::SetShare { fleet: fleet(), percent: exposure.percent };
+        let expose = Action::Expose {
+            fleet: fleet(),
+            requests: exposure.requests,
+            watch: exposure.watch,
+            deadline: exposure.deadline,
+        };
+        let subject = Subject::Fleet(fleet());
+        let lanes = vec![self.distinct(subject, vec![(share, Some("expose")), (expose, None)])];
+        let guard =
+            vec![self.distinct(Subject::Environment, vec![(Action::Guard, Some("exposed"))])];
+        vec![phase("real traffic", lanes), phase("guard again", guard)]
+    }
+
+    /// A fleet that is to prove the build runs it, down to its bytes.
+    pub(crate) fn check_exposed(&self) -> Result<(), PlanError> {
+        let Some(exposure) = &self.spec.exposure else { return Ok(()) };
+        let build = self.request.build;
+        let fleet = self.environment.fleets.get(&exposure.fleet);
+        let hosts = fleet.into_iter().flat_map(|fleet| fleet.hosts.values()).filter_map(|host| {
+            let seen = self.seen(&host.name)?;
+            let found = if seen.installed() != Some(&build.version) {
+                seen.package.to_string()
+            } else if seen.sha256.as_ref() != Some(&build.sha256) {
+                let bytes = seen.sha256.as_ref().map_or("that nobody proved", |sha| sha.short());
+                format!("that version with bytes {bytes}, not {}", build.sha256.short())
+            } else {
+                let mut services =
+                    self.request.topology.roles_of(host).flat_map(|role| &role.services);
+                let old = services.find(|service| !seen.runs(&service.name, &build.version))?;
+                format!("it, but its {} runs something else", old.name)
+            };
+            Some((host.name.clone(), found))
+        });
+        let hosts: Vec<_> = hosts.collect();
+        if hosts.is_empty() {
+            return Ok(());
+        }
+        let (fleet, version) = (exposure.fleet.clone(), build.version.clone());
+        Err(PlanError::NotProven { fleet, version, hosts })
+    }
+
     /// The phases that change something; none when everything is as it should be.
     pub(crate) fn work(&self, report: &mut PlanReport) -> Result<Vec<Phase>, PlanError> {
         match &self.spec.work {
             WorkSpec::Roles(roles) => Ok(self.roles(roles, report)),
+            WorkSpec::DeployHost => self.deploy_host_alone(report),
             WorkSpec::Migrations => self.migrations(MigrationKind::Regular, report),
             WorkSpec::PostDeploymentMigrations => {
                 self.migrations(MigrationKind::PostDeployment, report)
@@ -70,6 +117,10 @@ impl<'a> Stages<'a> {
         if !self.spec.qa.is_empty() {
             let suites = self.spec.qa.iter().cloned().map(Action::Qa).collect();
             phases.push(phase("QA", environment(suites)));
+        }
+        if let Some(what) = &self.spec.approval {
+            let approve = Action::Approve { what: what.clone() };
+            phases.push(phase("approval", environment(vec![approve])));
         }
         if !self.spec.bake.is_zero() {
             phases
@@ -96,14 +147,16 @@ impl<'a> Stages<'a> {
             .hosts
             .values()
             .filter(|host| host.roles.iter().any(|role| roles.contains(role)))
+            .filter(|host| self.target(host).is_some())
             .collect();
         let (done, hosts): (Vec<&Host>, Vec<&Host>) =
             members.iter().copied().partition(|host| self.is_done(host));
         let idle = done.into_iter().filter(|host| self.is_idle(self.fleet, host));
-        let to_start: Vec<&Host> = hosts.iter().copied().chain(idle).collect();
+        let mut to_start: Vec<&Host> = hosts.iter().copied().chain(idle).collect();
         if to_start.is_empty() && !self.records_version() {
             return Vec::new();
         }
+        to_start.extend(self.bystanders());
         if hosts.len() < members.len() {
             let count = members.len() - hosts.len();
             report.notes.push(Note::HostsDone { stage: self.spec.number, count });
@@ -111,7 +164,7 @@ impl<'a> Stages<'a> {
         self.note_roll(roles, &hosts, report);
         let mut phases = self.stop_and_record(&hosts, report);
         phases.push(phase("checks and fetches", self.each(&hosts, |host| self.prepare(host))));
-        if self.spec.share == ShareSpec::ZeroThenAfterCanary && !hosts.is_empty() {
+        if self.spec.share != ShareSpec::Keep && !hosts.is_empty() {
             let fleet = self.fleet.name.clone();
             let zero = Action::SetShare { fleet: fleet.clone(), percent: 0 };
             let lane = self.distinct(Subject::Fleet(fleet), vec![(zero, Some("before"))]);
@@ -154,9 +207,7 @@ impl<'a> Stages<'a> {
         self.note_host(host, report);
         let mut phases = self.stop_and_record(&[host], report);
         phases.push(phase("checks and fetches", self.each(&[host], |host| self.prepare(host))));
-        let mut actions = vec![Action::Install { from: self.from(host) }];
-        actions
-            .extend(self.request.topology.profile.reconfigure.iter().map(|_| Action::Reconfigure));
+        let mut actions = self.install(host);
         actions.push(Action::Migrate(kind));
         phases.push(migrate(actions));
         if self.deploys(fleet) {
@@ -164,6 +215,21 @@ impl<'a> Stages<'a> {
         } else if self.environment.config_management.is_some() {
             report.notes.push(Note::ConfigManagementStays { host: host.name.clone() });
         }
+        Ok(phases)
+    }
+
+    /// The deploy host goes back; the database stays as it is, because the migrations fit the code of before.
+    fn deploy_host_alone(&self, report: &mut PlanReport) -> Result<Vec<Phase>, PlanError> {
+        let (fleet, host) = self.deploy_host()?;
+        let Some(target) = self.target(host) else { return Ok(Vec::new()) };
+        if self.seen(&host.name).and_then(HostObservation::installed) == Some(target) {
+            return Ok(Vec::new());
+        }
+        self.note_host(host, report);
+        let mut phases = self.stop_and_record(&[host], report);
+        phases.push(phase("checks and fetches", self.each(&[host], |host| self.prepare(host))));
+        phases.push(phase("deploy host", self.each(&[host], |host| self.install(host))));
+        phases.extend(self.start_config_management(fleet, &[host]));
         Ok(phases)
     }
 
@@ -179,15 +245,16 @@ impl<'a> Stages<'a> {
                 fleet.hosts.values().filter(|h| !hosts.iter().any(|own| own.name == h.name));
             readers.extend(others);
             readers.sort_by_key(|host| &host.name);
-            for host in fleet.hosts.values().filter(|host| !self.is_deployed(host)) {
+            let stays = |host: &&Host| !self.is_deployed(host) && !self.is_as_recorded(host);
+            for host in fleet.hosts.values().filter(stays) {
                 report.notes.push(Note::ConfigManagementStays { host: host.name.clone() });
             }
         }
         let stop = self.each(&readers, |_| vec![Action::StopConfigManagement]);
         let mut phases = vec![phase("stop config management", stop)];
         if records {
-            let from = self.recorded(fleet);
-            let record = Action::RecordVersion { fleet: fleet.name.clone(), from };
+            let (from, to) = (self.recorded(fleet), self.request.back.and(self.to_record(fleet)));
+            let record = Action::RecordVersion { fleet: fleet.name.clone(), from, to: to.cloned() };
             let subject = Subject::Fleet(fleet.name.clone());
             phases.push(phase("record the version", vec![self.lane(subject, vec![record])]));
         }
@@ -208,8 +275,26 @@ impl<'a> Stages<'a> {
         let stopped = self
             .seen(&host.name)
             .is_some_and(|seen| seen.config_management == ConfigManagementState::Stopped);
-        let changes = self.recorded(fleet).as_ref() != Some(&self.request.build.version);
+        let changes = self.recorded(fleet).as_ref() != self.to_record(fleet);
         agent.is_some_and(|agent| agent.record.is_some()) && (stopped || changes)
+    }
+
+    /// Returns the hosts of the fleet that run what its record is about to say, though the pipeline does not change
+    /// them: an earlier one has. Their config management is stopped for the record, and must not stay so.
+    fn bystanders(&self) -> Vec<&'a Host> {
+        if !self.records_version() {
+            return Vec::new();
+        }
+        let hosts = self.fleet.hosts.values();
+        hosts.filter(|host| !self.is_deployed(host) && self.is_as_recorded(host)).collect()
+    }
+
+    /// Tells whether a host runs what its fleet's record will say.
+    fn is_as_recorded(&self, host: &Host) -> bool {
+        let Some(version) = self.to_record(self.fleet) else { return false };
+        let Some(seen) = self.seen(&host.name) else { return false };
+        let mut services = self.request.topology.roles_of(host).flat_map(|role| &role.services);
+        seen.installed() == Some(version) && services.all(|s| seen.runs(&s.name, version))
     }
 
     /// Tells whether the pipeline brings the build to a host of the stage's fleet.
@@ -219,9 +304,11 @@ impl<'a> Stages<'a> {
             WorkSpec::Roles(roles) => {
                 stage.fleet == self.fleet.name && host.roles.iter().any(|role| roles.contains(role))
             }
-            WorkSpec::Migrations => self.deploy_host().is_ok_and(|(_, own)| own.name == host.name),
+            WorkSpec::Migrations | WorkSpec::DeployHost => {
+                self.deploy_host().is_ok_and(|(_, own)| own.name == host.name)
+            }
             WorkSpec::PostDeploymentMigrations => false,
-        })
+        }) && self.target(host) == self.to_record(self.fleet)
     }
 
     fn prepare(&self, host: &Host) -> Vec<Action> {
@@ -232,11 +319,18 @@ impl<'a> Stages<'a> {
     }
 
     fn roll(&self, host: &Host) -> Vec<Action> {
-        let mut actions = vec![Action::Drain, Action::Install { from: self.from(host) }];
-        actions
-            .extend(self.request.topology.profile.reconfigure.iter().map(|_| Action::Reconfigure));
-        actions.extend([Action::Activate, Action::Ready]);
-        actions
+        let drain = match self.request.pace {
+            Pace::Careful => Some(Action::Drain),
+            Pace::Expedited => None,
+        };
+        let back = [Action::Activate, Action::Ready];
+        drain.into_iter().chain(self.install(host)).chain(back).collect()
+    }
+
+    fn install(&self, host: &Host) -> Vec<Action> {
+        let reconfigure = self.request.topology.profile.reconfigure.as_ref();
+        let reconfigure = reconfigure.map(|_| Action::Reconfigure);
+        [Action::Install { from: self.from(host) }].into_iter().chain(reconfigure).collect()
     }
 
     /// Tells whether this is the first stage that touches a fleet which the pipeline deploys, and its record differs.
@@ -249,7 +343,20 @@ impl<'a> Stages<'a> {
         !earlier
             && has_record
             && self.deploys(self.fleet)
-            && self.recorded(self.fleet).as_ref() != Some(&self.request.build.version)
+            && self.to_record(self.fleet).is_some()
+            && self.recorded(self.fleet).as_ref() != self.to_record(self.fleet)
+    }
+
+    /// Returns what a fleet's record is to say; `None`: what it says now.
+    fn to_record(&self, fleet: &Fleet) -> Option<&'a DebVersion> {
+        let Some(back) = self.request.back else { return Some(&self.request.build.version) };
+        let mut records = back.records.iter();
+        let own = records.find(|(e, f, _)| *e == self.environment.name && *f == fleet.name);
+        own.map(|(_, _, version)| version)
+    }
+
+    fn target(&self, host: &Host) -> Option<&'a DebVersion> {
+        self.request.target(&host.name).map(|build| &build.version)
     }
 
     fn recorded(&self, fleet: &Fleet) -> Option<DebVersion> {
@@ -288,7 +395,7 @@ impl<'a> Stages<'a> {
                 WorkSpec::Roles(roles) => {
                     intended.extend(roles.iter().map(|role| (stage.fleet.clone(), role.clone())));
                 }
-                WorkSpec::Migrations => intended.extend(self.migrated()),
+                WorkSpec::Migrations | WorkSpec::DeployHost => intended.extend(self.migrated()),
                 WorkSpec::PostDeploymentMigrations => {}
             }
         }
@@ -308,7 +415,7 @@ impl<'a> Stages<'a> {
     /// Package, processes and servers: a host is done only when all of it is right.
     fn is_done(&self, host: &Host) -> bool {
         let Some(seen) = self.seen(&host.name) else { return false };
-        let version = &self.request.build.version;
+        let Some(version) = self.target(host) else { return true };
         let services = self.request.topology.roles_of(host).flat_map(|role| &role.services);
         seen.installed() == Some(version)
             && services.into_iter().all(|service| seen.runs(&service.name, version))
@@ -390,11 +497,16 @@ impl<'a> Stages<'a> {
                 report.notes.push(Note::Budget { stage, role: role.clone(), hosts: count, limit });
             }
         }
-        let target = &self.request.build.version;
-        let froms: BTreeSet<DebVersion> = hosts.iter().filter_map(|h| self.from(h)).collect();
-        for from in froms.into_iter().filter(|from| from > target) {
-            let count = hosts.iter().filter(|h| self.from(h).as_ref() == Some(&from)).count();
-            report.notes.push(Note::Downgrade { stage, from, to: target.clone(), count });
+        let mut downgrades: BTreeMap<(DebVersion, &DebVersion), usize> = BTreeMap::new();
+        for host in hosts {
+            if let (Some(from), Some(to)) = (self.from(host), self.target(host))
+                && from > *to
+            {
+                *downgrades.entry((from, to)).or_default() += 1;
+            }
+        }
+        for ((from, to), count) in downgrades {
+            report.notes.push(Note::Downgrade { stage, from, to: to.clone(), count });
         }
         let mut empty = BTreeSet::new();
         for server in hosts.iter().flat_map(|host| &host.servers) {

@@ -13,13 +13,20 @@ pub struct Judged {
     pub attributed: Vec<Alert>,
 }
 
-/// Judges a reading. `out` holds names and addresses of the hosts that the run has out of service.
+/// Judges a reading. `out` holds names and addresses of the hosts that the run has out of service; `tolerated`, alerts
+/// as [`told`] that the run was started in spite of.
 ///
 /// A critical alert fails, whatever else is doubtful; a reading that cannot be trusted is inconclusive.
-pub fn judge(reading: &AlertReading, out: &BTreeSet<String>) -> Judged {
+pub fn judge(
+    reading: &AlertReading,
+    out: &BTreeSet<String>,
+    tolerated: &BTreeSet<String>,
+) -> Judged {
     let critical = reading.firing.iter().filter(|alert| alert.critical);
-    let (attributed, counted): (Vec<&Alert>, Vec<&Alert>) =
-        critical.partition(|alert| alert.about.as_ref().is_some_and(|host| out.contains(host)));
+    let (attributed, counted): (Vec<&Alert>, Vec<&Alert>) = critical.partition(|alert| {
+        alert.about.as_ref().is_some_and(|host| out.contains(host))
+            || tolerated.contains(&told(alert))
+    });
     let verdict = if !counted.is_empty() {
         let show = |alert: &&Alert| {
             let silenced = if alert.silenced { ", silenced" } else { "" };
@@ -32,6 +39,11 @@ pub fn judge(reading: &AlertReading, out: &BTreeSet<String>) -> Judged {
         Verdict::Pass
     };
     Judged { verdict, attributed: attributed.into_iter().cloned().collect() }
+}
+
+/// Returns an alert as people and plans name it: two with the same labels are one.
+pub fn told(alert: &Alert) -> String {
+    format!("{} ({})", alert.name, alert.labels)
 }
 
 #[cfg(test)]
@@ -51,7 +63,21 @@ mod tests {
     fn verdict(firing: Vec<Alert>, doubts: &[&str]) -> Verdict {
         let doubts = doubts.iter().map(|&doubt| doubt.to_owned()).collect();
         let out = BTreeSet::from(["web-01.gprd".to_owned()]);
-        judge(&AlertReading { firing, doubts }, &out).verdict
+        judge(&AlertReading { firing, doubts }, &out, &BTreeSet::new()).verdict
+    }
+
+    #[test]
+    fn an_alert_that_the_run_was_started_in_spite_of_is_shown_and_not_counted() {
+        let tolerated = BTreeSet::from(["Down (severity=critical)".to_owned()]);
+        let other = Alert { name: "Slow".to_owned(), ..alert("critical", None) };
+        let judged = |firing| {
+            let reading = AlertReading { firing, doubts: Vec::new() };
+            judge(&reading, &BTreeSet::new(), &tolerated)
+        };
+        let known = judged(vec![alert("critical", None)]);
+        assert_eq!((known.verdict, known.attributed.len()), (Verdict::Pass, 1));
+        let new = judged(vec![alert("critical", None), other]);
+        assert!(matches!(new.verdict, Verdict::Fail(_)), "a new one counts");
     }
 
     #[test]

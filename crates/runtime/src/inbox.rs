@@ -27,6 +27,8 @@ pub enum Ask {
     Resume,
     /// Give it up.
     Cancel,
+    /// Say that what it waits for was done.
+    Approve,
 }
 
 impl From<Request> for Command {
@@ -35,6 +37,7 @@ impl From<Request> for Command {
             Ask::Halt => Self::Halt(Reason::Person { who: by, why }),
             Ask::Resume => Self::Resume { by, why },
             Ask::Cancel => Self::Cancel { by, why },
+            Ask::Approve => Self::Approve { by, note: why },
         }
     }
 }

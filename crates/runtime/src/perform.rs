@@ -5,6 +5,7 @@
 //! a step whose outcome is unknown is simply performed again, and why there is no code for recovery.
 
 mod config_management;
+mod exposure;
 mod migrate;
 mod package;
 mod qa;
@@ -16,8 +17,8 @@ mod traffic;
 use crate::ports::{Command, CommandEnd, Fence, Job, JobEnd, Look, PortError, Ports, Work};
 use serin_engine::{Mode, Outcome};
 use serin_model::{
-    Action, Argv, Environment, Host, HostName, HostObservation, InvalidArgument, Plan, Reason,
-    Role, RunId, Step, StepId, Subject,
+    Action, Argv, Build, Environment, Host, HostName, HostObservation, InvalidArgument, Plan,
+    Reason, Role, RunId, Step, StepId, Subject,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,14 +76,19 @@ pub(crate) fn stopped(error: PortError) -> Stop {
 /// Performs one attempt of a step.
 pub async fn perform(act: &Act) -> Outcome {
     let result = match &act.step.action {
-        // The engine answers these from readings of alerts.
-        Action::Guard | Action::Bake { .. } => return Outcome::Done(String::new()),
+        // The engine answers these, from readings of alerts and from what people say.
+        Action::Guard | Action::Bake { .. } | Action::Approve { .. } => {
+            return Outcome::Done(String::new());
+        }
         Action::StopConfigManagement => config_management::stop(act).await,
         Action::StartConfigManagement { fleet } => config_management::start(act, fleet).await,
-        Action::RecordVersion { fleet, from } => {
-            config_management::record(act, fleet, from.as_ref()).await
+        Action::RecordVersion { fleet, from, to } => {
+            config_management::record(act, fleet, (from.as_ref(), to.as_ref())).await
         }
         Action::SetShare { fleet, percent } => share::set(act, fleet, *percent).await,
+        Action::Expose { fleet, requests, watch, deadline } => {
+            exposure::expose(act, fleet, *requests, (*watch, *deadline)).await
+        }
         Action::CheckHost { from } => package::check(act, from.as_ref()).await,
         Action::Fetch => package::fetch(act).await,
         Action::CheckConfig => package::check_config(act).await,
@@ -146,8 +152,16 @@ impl Act {
         Ok(self.plan.topology.roles_of(self.host()?).collect())
     }
 
-    fn version(&self) -> &str {
-        self.plan.build.version.as_str()
+    /// Returns the build that the step's host is to run.
+    fn build(&self) -> Result<&Build, Box<Stop>> {
+        let found = match &self.subject {
+            Subject::Host(host) => self.plan.build_for(host),
+            Subject::Fleet(_) | Subject::Environment => Some(&self.plan.build),
+        };
+        found.map_or_else(
+            || unexpected("a host that the plan changes", self.subject.to_string()),
+            Ok,
+        )
     }
 
     async fn observe(&self, look: Look) -> Result<HostObservation, Box<Stop>> {

@@ -1,7 +1,7 @@
 //! Load balancers of the pretend world: admin states, weights, checks, sessions, and reloads that forget.
 //!
-//! What real ones do and this imitates: a reload starts a worker that knows only its configuration and takes every
-//! server for UP until its first check; the old worker leaves with its sessions; a server in maintenance is not
+//! What real ones do and this imitates: a reload starts a worker that knows only its configuration and sends traffic to
+//! every server until its first check, which only a reading tells from one that has passed; the old worker leaves with its sessions; a server in maintenance is not
 //! checked and shows the result of before.
 
 use crate::faults::Trouble;
@@ -40,6 +40,8 @@ pub(crate) struct Server {
     pub(crate) admin: AdminState,
     pub(crate) weight: u32,
     pub(crate) healthy: bool,
+    /// Whether this worker has checked it.
+    checked: bool,
     busy_until: Timestamp,
 }
 
@@ -72,6 +74,7 @@ impl Balancer {
                     admin: AdminState::Ready,
                     weight: CONFIGURED,
                     healthy: true,
+                    checked: true,
                     busy_until: Timestamp::from_millis(0),
                 };
                 servers.insert(key, fresh);
@@ -92,11 +95,13 @@ impl Balancer {
 
     fn observe(&self, now: Timestamp, observed_at: Timestamp) -> LbObservation {
         let leaving = now < self.leaving_until;
+        // As if a change of health were a change of worker: only what follows a reload matters to anybody.
+        let steady = now.since(self.reloaded.unwrap_or(Timestamp::from_millis(0)));
         let servers = self.servers.iter().map(|(key, server)| {
             let seen = ServerObservation {
                 admin: server.admin,
-                up: server.is_up(),
-                healthy: server.healthy,
+                up: server.is_up() && server.checked,
+                healthy: server.healthy && server.checked,
                 status: match (server.admin, server.healthy) {
                     (AdminState::Maintenance, _) => "MAINT",
                     (_, false) => "DOWN",
@@ -111,7 +116,7 @@ impl Balancer {
                 total_sessions: 0,
                 address: server.host.to_string(),
                 agent: false,
-                last_change_ms: 0,
+                last_change_ms: u64::try_from(steady.as_millis()).unwrap_or(u64::MAX),
             };
             (key.clone(), seen)
         });
@@ -210,6 +215,7 @@ impl World {
             let of_host = balancer.servers.values_mut().filter(|server| server.host == *host);
             for server in of_host.filter(|server| server.admin != AdminState::Maintenance) {
                 server.healthy = healthy;
+                server.checked = true;
             }
         }
     }
@@ -232,6 +238,7 @@ impl World {
             server.admin = AdminState::Ready;
             server.weight = CONFIGURED;
             server.healthy = true;
+            server.checked = false;
             server.busy_until = now;
             hosts.push(server.host.clone());
         }

@@ -142,11 +142,12 @@ impl World {
         }
     }
 
-    /// The build is installed once on each host.
+    /// A run installs once on each host.
     pub(crate) fn check_install(&mut self, host: &HostName) {
-        let installs = self.hosts.get(host).map_or(0, |machine| machine.installs);
-        if installs > 1 {
-            self.violation(format!("the build was installed {installs} times on {host}"));
+        let installs = self.hosts.get(host).map(|machine| &machine.installs);
+        let twice = installs.into_iter().flatten().find(|(_, count)| **count > 1);
+        if let Some((run, count)) = twice.map(|(run, count)| (run.clone(), *count)) {
+            self.violation(format!("{run} installed {count} times on {host}"));
         }
     }
 

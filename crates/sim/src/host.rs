@@ -8,10 +8,10 @@ use crate::world::{Happening, World};
 use serin_model::observation::ServiceObservation;
 use serin_model::{
     ConfigManagementState, DebVersion, EnvironmentName, Fleet, Host, HostName, HostObservation,
-    PackageState, RunId, ServiceName, StepId, Timestamp, Topology,
+    PackageState, RunId, ServiceName, Sha256, StepId, Timestamp, Topology,
 };
 use serin_runtime::ports::{CommandEnd, HostQuery, Look, PortError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long a new process takes until it answers.
@@ -27,8 +27,10 @@ pub(crate) struct Machine {
     pub(crate) cut_until: Timestamp,
     pub(crate) fence: u64,
     pub(crate) package: PackageState,
-    pub(crate) fetched: bool,
-    pub(crate) installs: u32,
+    pub(crate) sha256: Option<Sha256>,
+    pub(crate) fetched: BTreeSet<DebVersion>,
+    /// How often each run has installed something here.
+    pub(crate) installs: BTreeMap<RunId, u32>,
     pub(crate) services: BTreeMap<ServiceName, Service>,
     pub(crate) agent: Agent,
     pub(crate) jobs: BTreeMap<(RunId, StepId), Vec<Attempt>>,
@@ -78,8 +80,9 @@ impl Machine {
             cut_until: begin,
             fence: 0,
             package: PackageState::Installed(version.clone()),
-            fetched: false,
-            installs: 0,
+            sha256: None,
+            fetched: BTreeSet::new(),
+            installs: BTreeMap::new(),
             services: services.map(|s| (s.name.clone(), service())).collect(),
             agent: Agent { runs: true, converges: false },
             jobs: BTreeMap::new(),
@@ -140,6 +143,7 @@ impl World {
             observed_at,
             boot: machine.boots.to_string(),
             package: machine.package.clone(),
+            sha256: machine.sha256.clone(),
             services: machine.services.iter().map(service).collect(),
             config_management: if machine.agent.runs || machine.agent.converges {
                 ConfigManagementState::Running

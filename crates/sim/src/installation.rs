@@ -79,6 +79,8 @@ pub fn pipeline() -> Pipeline {
         fleet: name(fleet),
         work,
         share: if fleet == "canary" { ShareSpec::ZeroThenAfterCanary } else { ShareSpec::Keep },
+        exposure: None,
+        approval: None,
         qa: qa.iter().map(|n| name(n)).collect(),
         bake: BAKE,
     };

@@ -195,7 +195,8 @@ impl World {
 
     pub(crate) fn unpacked(&mut self, host: &HostName, key: &(RunId, StepId), attempt: u32) {
         let Some((Work::Install(build), _)) = self.running(host, key, attempt) else { return };
-        if let Some(machine) = self.hosts.get_mut(host).filter(|machine| machine.fetched) {
+        let machine = self.hosts.get_mut(host);
+        if let Some(machine) = machine.filter(|m| m.fetched.contains(&build.version)) {
             let state = "half-configured".to_owned();
             machine.package = PackageState::Broken { version: build.version, state };
         }
@@ -225,13 +226,17 @@ impl World {
         let now = self.now;
         let Some(machine) = self.hosts.get_mut(host) else { return };
         match (&work, words(&work).as_slice()) {
-            (Work::Fetch(_), _) => machine.fetched |= !fails,
+            (Work::Fetch(build), _) if !fails => {
+                machine.fetched.insert(build.version.clone());
+            }
+            (Work::Fetch(_), _) => {}
             (Work::Install(build), _) => {
-                if !machine.fetched {
+                if !machine.fetched.contains(&build.version) {
                     status = 100;
                 } else if !fails {
                     machine.package = PackageState::Installed(build.version.clone());
-                    machine.installs += 1;
+                    machine.sha256 = Some(build.sha256.clone());
+                    *machine.installs.entry(key.0.clone()).or_default() += 1;
                 }
             }
             (_, ["gitlab-ctl", "tstp", service]) if !fails => {

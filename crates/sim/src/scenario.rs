@@ -207,6 +207,8 @@ impl Sim {
             build: &build,
             observed: &observed,
             passed,
+            pace: serin_model::Pace::Careful,
+            back: None,
         };
         let (plan, PlanReport { .. }) =
             serin_planner::plan(request).map_err(|error| error.to_string())?;

@@ -19,6 +19,7 @@ pub(super) fn parse(
         observed_at,
         boot: String::new(),
         package: PackageState::Absent,
+        sha256: None,
         services: BTreeMap::new(),
         config_management: ConfigManagementState::None,
         free_bytes: 0,
@@ -46,6 +47,7 @@ fn take_line(
         "free" => seen.free_bytes = value.parse().ok()?,
         "missing" => seen.missing_files.push(value.to_owned()),
         "package" => seen.package = package(value)?,
+        "bytes" => seen.sha256 = Some(value.parse().ok()?),
         "service" => service(host, seen, value)?,
         "config-management" => match value.split_once(' ') {
             None if value == "running" => seen.config_management = ConfigManagementState::Running,

@@ -154,7 +154,7 @@ async fn alerts(ports: &Ports, environment: &Environment, findings: &mut Finding
         return;
     };
     let reading = ports.alerts.read(source).await;
-    match judge(&reading, &BTreeSet::new()).verdict {
+    match judge(&reading, &BTreeSet::new(), &BTreeSet::new()).verdict {
         Verdict::Pass => {
             findings.good(format!("{}: alerts are fresh, none that counts", environment.name));
         }

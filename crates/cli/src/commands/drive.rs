@@ -1,14 +1,15 @@
 //! Acting for a run: starting one, adopting one, and deciding about one.
 
 use super::plan;
-use crate::args::{Decision, Recipe};
+use crate::args::{Decision, Detail, Recipe};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure, chain};
 use crate::show::{line, progress::Progress};
 use serin_engine::{Command, Run};
 use serin_journal::{LeaseRefused, Scope};
-use serin_model::{EnvironmentName, Reason, RunId};
+use serin_model::{EnvironmentName, Pipeline, Reason, RunId};
 use serin_runtime::inbox::{Ask, Request};
+use serin_runtime::ports::Ports;
 use serin_runtime::{AdoptError, Controller, Ended, records};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,11 +19,23 @@ use tokio::sync::mpsc;
 const ANSWER: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(context: &Context, recipe: &Recipe) -> Result<Code, Failure> {
-    free(context, recipe).await?;
+    if let Some(pipeline) = context.config.pipelines.get(&recipe.pipeline) {
+        free(context, pipeline).await?;
+    }
     let ports = context.ports()?;
     let planned = plan::make(context, &ports, recipe).await?;
+    begin(context, ports, planned, recipe.detail()).await
+}
+
+/// Records a run of a plan, and acts for it in the foreground.
+pub(crate) async fn begin(
+    context: &Context,
+    ports: Ports,
+    planned: plan::Planned,
+    detail: Detail,
+) -> Result<Code, Failure> {
     if !context.json() {
-        plan::print(&planned, recipe);
+        plan::print(&planned, detail);
         line("");
     }
     if planned.plan.is_empty() {
@@ -41,9 +54,8 @@ pub(crate) async fn run(context: &Context, recipe: &Recipe) -> Result<Code, Fail
 }
 
 /// A run whose environment belongs to another is refused before it is made.
-async fn free(context: &Context, recipe: &Recipe) -> Result<(), Failure> {
-    let pipeline = context.config.pipelines.get(&recipe.pipeline);
-    let first = pipeline.and_then(|pipeline| pipeline.stages.first());
+pub(crate) async fn free(context: &Context, pipeline: &Pipeline) -> Result<(), Failure> {
+    let first = pipeline.stages.first();
     let claims = context.journal.claims().await?;
     let Some((environment, run)) = first.and_then(|stage| claims.get_key_value(&stage.environment))
     else {
@@ -124,11 +136,12 @@ fn refuse_early(run: &Run, id: &RunId, ask: Ask) -> Result<(), Failure> {
                 "halt it first, so that no host is left in the middle: serin halt {id} --reason …"
             )))
         }
-        Ask::Halt | Ask::Resume | Ask::Cancel => Ok(()),
+        Ask::Approve if halted => refuse(format!("run {id} is halted: resume it first")),
+        Ask::Halt | Ask::Resume | Ask::Cancel | Ask::Approve => Ok(()),
     }
 }
 
-async fn send(
+pub(crate) async fn send(
     context: &Context,
     environment: &EnvironmentName,
     request: &Request,
@@ -159,9 +172,9 @@ async fn send(
 }
 
 /// Acts for a run in the foreground until it ends one way or another.
-async fn drive(
+pub(crate) async fn drive(
     context: &Context,
-    ports: serin_runtime::ports::Ports,
+    ports: Ports,
     id: RunId,
     first: Option<Command>,
 ) -> Result<Code, Failure> {
@@ -249,8 +262,17 @@ fn say_end(context: &Context, id: &RunId, run: &Run, ended: Ended) -> Code {
     };
     match ended {
         Ended::Finished => {
-            let hours = run.plan.stages.last().map_or(String::new(), |stage| stage.title.clone());
-            say(format!("\nrun {id} is finished: {} has passed {hours}", run.plan.build.version));
+            let last = run.plan.stages.last().map_or("", |stage| stage.title.as_str());
+            say(match &run.plan.back {
+                Some(back) => format!(
+                    "\nrun {id} is finished: {} host(s) have what they had before {}",
+                    back.hosts.len(),
+                    back.undoes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                ),
+                None => {
+                    format!("\nrun {id} is finished: {} has passed {last}", run.plan.build.version)
+                }
+            });
             Code::Done
         }
         Ended::Halted(reason) => {

@@ -5,10 +5,12 @@ mod doctor;
 mod drive;
 mod look;
 mod plan;
+mod promote;
+mod rollback;
 mod traffic;
 mod why;
 
-use crate::args::{Arguments, Command, ConfigCommand};
+use crate::args::{Approve, Arguments, Command, ConfigCommand, Decision};
 use crate::context::{self, Context};
 use crate::failure::{Code, Failure};
 use crate::show::line;
@@ -40,6 +42,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
         Command::Builds { limit } => builds::run(&open()?, limit).await,
         Command::Plan(recipe) => plan::show(&open()?, &recipe).await,
         Command::Run(recipe) => drive::run(&open()?, &recipe).await,
+        Command::Promote(what) => promote::run(&open()?, what).await,
+        Command::Rollback(what) => rollback::run(&open()?, what).await,
+        Command::Approve(Approve { run, note }) => {
+            drive::ask(&open()?, Decision { run, reason: note }, Ask::Approve).await
+        }
         Command::Status => look::status(&open()?).await,
         Command::Runs => look::runs(&open()?).await,
         Command::Show(what) => look::show(&open()?, what).await,

@@ -1,11 +1,14 @@
 //! `serin plan`: what a run would do.
 
-use crate::args::Recipe;
+use crate::args::{Detail, Place, Recipe};
 use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
 use crate::show::{line, lines};
-use serin_model::{Build, Environment, Observed, Pipeline, Plan, Subject, verdict::seconds};
-use serin_planner::{PlanReport, Request, check_plan};
+use serin_model::{
+    Back, Build, Environment, Observed, Pace, Pipeline, PipelineName, Plan, Subject,
+    verdict::seconds,
+};
+use serin_planner::{PlanReport, Recipes, Request, check_plan};
 use serin_runtime::{perform::observe_environments, ports::Ports, records};
 use std::collections::BTreeSet;
 
@@ -15,12 +18,22 @@ pub(crate) struct Planned {
     pub(crate) report: PlanReport,
 }
 
+/// What is planned, and how.
+pub(crate) struct Asked<'a> {
+    pub(crate) pipeline: &'a Pipeline,
+    pub(crate) build: &'a Build,
+    pub(crate) pace: Pace,
+    pub(crate) back: Option<&'a Back>,
+    /// Stages whose gates the build has passed before.
+    pub(crate) passed: BTreeSet<u32>,
+}
+
 pub(crate) async fn show(context: &Context, recipe: &Recipe) -> Result<Code, Failure> {
     let planned = make(context, &context.ports()?, recipe).await?;
     if context.json() {
         line(serde_json::to_string(&planned.plan).unwrap_or_default());
     } else {
-        print(&planned, recipe);
+        print(&planned, recipe.detail());
     }
     Ok(Code::Done)
 }
@@ -31,16 +44,78 @@ pub(crate) async fn make(
     ports: &Ports,
     recipe: &Recipe,
 ) -> Result<Planned, Failure> {
-    let pipeline = pipeline(context, recipe)?;
     let build = build(context, recipe).await?;
+    if recipe.pipeline.as_str() == EXPEDITED {
+        return expedited(context, ports, recipe, &build).await;
+    }
+    let pipeline = pipeline(context, &recipe.pipeline)?;
+    let passed = passed(context, pipeline, &build).await?;
+    let asked = Asked { pipeline, build: &build, pace: Pace::Careful, back: None, passed };
+    plan(context, ports, asked).await
+}
+
+/// The pipeline that is made of the others.
+pub(crate) const EXPEDITED: &str = "expedited";
+
+async fn expedited(
+    context: &Context,
+    ports: &Ports,
+    recipe: &Recipe,
+    build: &Build,
+) -> Result<Planned, Failure> {
+    let place = expedited_place(context, recipe)?;
+    let Some(reason) = recipe.reason.as_ref().filter(|reason| !reason.trim().is_empty()) else {
+        return Err(Failure::new(Code::Refused, "an expedited update wants a reason")
+            .hint("it may drop connections: say why with --reason, for everybody to see"));
+    };
+    let (topology, pipelines) = (&context.config.topology, &context.config.pipelines);
+    let recipes = Recipes { topology, pipelines };
+    let name = recipe.pipeline.clone();
+    let pipeline = recipes.expedited(name, &place.environment, place.fleet.as_ref());
+    let passed = BTreeSet::new();
+    let asked = Asked { pipeline: &pipeline, build, pace: Pace::Expedited, back: None, passed };
+    let mut planned = plan(context, ports, asked).await?;
+    planned.plan.why = Some(reason.clone());
+    Ok(planned)
+}
+
+fn expedited_place<'a>(context: &Context, recipe: &'a Recipe) -> Result<&'a Place, Failure> {
+    let Some(place) = &recipe.fleet else {
+        return Err(Failure::new(Code::Refused, "an expedited update has no place to go to")
+            .hint("name one with --fleet, for example --fleet production/main"));
+    };
+    let environment = context.config.topology.environments.get(&place.environment);
+    let Some(environment) = environment else {
+        let known = context.config.topology.environments.keys();
+        let known = known.map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let what = format!("there is no environment {}", place.environment);
+        return Err(Failure::new(Code::Refused, what).hint(format!("there are: {known}")));
+    };
+    match &place.fleet {
+        Some(fleet) if !environment.fleets.contains_key(fleet) => {
+            let known = environment.fleets.keys();
+            let known = known.map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let what = format!("{} has no fleet {fleet}", place.environment);
+            Err(Failure::new(Code::Refused, what).hint(format!("there are: {known}")))
+        }
+        Some(_) | None => Ok(place),
+    }
+}
+
+/// Observes everything, and plans.
+pub(crate) async fn plan(
+    context: &Context,
+    ports: &Ports,
+    asked: Asked<'_>,
+) -> Result<Planned, Failure> {
+    let Asked { pipeline, build, pace, back, passed } = asked;
     let topology = &context.config.topology;
     let names: BTreeSet<_> = pipeline.stages.iter().map(|stage| &stage.environment).collect();
     let environments: Vec<&Environment> =
         names.into_iter().filter_map(|name| topology.environments.get(name)).collect();
     let observed: Observed = observe_environments(ports, topology, environments).await;
-    let passed = passed(context, pipeline, &build).await?;
     let request =
-        Request { topology, pipeline, build: &build, observed: &observed, passed: &passed };
+        Request { topology, pipeline, build, observed: &observed, passed: &passed, pace, back };
     let (plan, report) = serin_planner::plan(request).map_err(|error| {
         Failure::new(Code::Refused, format!("could not plan {}: {error}", pipeline.name))
             .hint("nothing was changed; `serin doctor` looks at everything that a run needs")
@@ -57,10 +132,13 @@ pub(crate) async fn make(
     Ok(Planned { plan, report })
 }
 
-fn pipeline<'a>(context: &'a Context, recipe: &Recipe) -> Result<&'a Pipeline, Failure> {
-    context.config.pipelines.get(&recipe.pipeline).ok_or_else(|| {
+pub(crate) fn pipeline<'a>(
+    context: &'a Context,
+    name: &PipelineName,
+) -> Result<&'a Pipeline, Failure> {
+    context.config.pipelines.get(name).ok_or_else(|| {
         let known: Vec<String> = context.config.pipelines.keys().map(ToString::to_string).collect();
-        Failure::new(Code::Refused, format!("there is no pipeline {}", recipe.pipeline))
+        Failure::new(Code::Refused, format!("there is no pipeline {name}"))
             .hint(format!("there are: {}", known.join(", ")))
     })
 }
@@ -81,7 +159,7 @@ async fn build(context: &Context, recipe: &Recipe) -> Result<Build, Failure> {
 }
 
 /// Returns the stages whose every step this build has passed in this pipeline, in any run.
-async fn passed(
+pub(crate) async fn passed(
     context: &Context,
     pipeline: &Pipeline,
     build: &Build,
@@ -103,7 +181,7 @@ async fn passed(
 }
 
 /// Prints a plan as a person reads it.
-pub(crate) fn print(planned: &Planned, recipe: &Recipe) {
+pub(crate) fn print(planned: &Planned, detail: Detail) {
     let Planned { plan, report } = planned;
     let build = &plan.build;
     line(format!(
@@ -121,7 +199,7 @@ pub(crate) fn print(planned: &Planned, recipe: &Recipe) {
         line(format!("\nstage {}: {} ({})", stage.number, stage.title, stage.environment));
         for phase in &stage.phases {
             line(format!("  {}{}", phase.title, summary(phase)));
-            if !recipe.steps {
+            if detail == Detail::Stages {
                 continue;
             }
             for lane in &phase.lanes {

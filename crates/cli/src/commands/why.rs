@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context) -> Result<Code, Failure> {
     for (name, environment) in &context.config.topology.environments {
         let Some(source) = &environment.alerts else { continue };
         let reading = ports.alerts.read(source).await;
-        match judge(&reading, &BTreeSet::new()).verdict {
+        match judge(&reading, &BTreeSet::new(), &BTreeSet::new()).verdict {
             Verdict::Pass => {}
             Verdict::Fail(reason) | Verdict::Inconclusive(reason) => {
                 blocks.push(format!("{name}: {reason}"));

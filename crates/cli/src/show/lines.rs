@@ -105,6 +105,10 @@ fn waits(run: &Run, step: &StepId) -> Option<String> {
     let what = match &step.action {
         Action::Bake { duration } => format!("watching alerts for {}", seconds(*duration)),
         Action::Qa(_) => "running".to_owned(),
+        Action::Expose { requests, watch, .. } => {
+            format!("until {requests} requests came, for {} at least", seconds(*watch))
+        }
+        Action::Approve { what } => format!("waits for a person: {what} (serin approve --note …)"),
         Action::Guard
         | Action::StopConfigManagement
         | Action::StartConfigManagement { .. }
@@ -152,6 +156,8 @@ pub(crate) fn name(action: &Action) -> String {
         | Action::Activate
         | Action::Ready
         | Action::Migrate(serin_model::MigrationKind::Regular)
+        | Action::Expose { .. }
+        | Action::Approve { .. }
         | Action::Bake { .. }
         | Action::Sweep { .. } => action.name().to_owned(),
     }

@@ -1,16 +1,17 @@
-//! The built-in pipeline: `to-canary`, for a file that does not write its own.
+//! The built-in pipelines: `to-canary` and `to-main`, for a file that does not write its own.
 
 use super::roles::{ReadRole, Roles};
 use crate::raw::RawRoleStage;
 use serin_model::{
-    Environment, Fleet, Pipeline, QaName, RoleName, ShareSpec, StageSpec, Topology, WorkSpec,
+    Environment, Exposure, Fleet, Pipeline, QaName, RoleName, ShareSpec, StageSpec, Topology,
+    WorkSpec,
 };
 use std::time::Duration;
 
-/// The built-in pipeline's name.
-pub(super) const TO_CANARY: &str = "to-canary";
+/// The share of traffic by which a canary proves a build whose own share is zero, in percent.
+const PROVING_SHARE: u8 = 5;
 
-/// Returns the built-in pipeline, if there are `staging` with a `main` fleet and `production` with a `canary`.
+/// Returns the pipeline `to-canary`, if there are `staging` with a `main` fleet and `production` with a `canary`.
 ///
 /// Numbers are those of the whole recipe: stages for which there is no work (no migrations in the profile, no role
 /// of the gitaly stage) leave gaps, so that stage 6 is the canary everywhere.
@@ -33,8 +34,38 @@ pub(super) fn to_canary(topology: &Topology, roles: &Roles, bake: Duration) -> O
         recipe.migrations(5, "production migrations", (production, before), smoke),
         recipe.deploy(6, "production canary", (production, canary, all), of_canary),
     ];
-    let name = TO_CANARY.parse().ok()?;
+    let name = "to-canary".parse().ok()?;
     Some(Pipeline { name, stages: stages.into_iter().flatten().collect() })
+}
+
+/// Returns the pipeline `to-main`, if there is `production` with a `main` fleet and a `canary` that is served.
+///
+/// It begins with the canary's proof, whichever stage that is in.
+pub(super) fn to_main(topology: &Topology, roles: &Roles, bake: Duration) -> Option<Pipeline> {
+    let production = find_environment(topology, "production")?;
+    let main = find_fleet(production, "main")?;
+    let canary = find_fleet(production, "canary")?;
+    let served = canary.hosts.values().any(|host| !host.servers.is_empty());
+    let share = canary.share_after.filter(|_| served)?;
+    let recipe = Recipe { topology, roles, bake };
+    let gitaly = recipe.roles_of(main, |role| role.stage == RawRoleStage::Gitaly);
+    let remaining = recipe.roles_of(main, |role| role.stage == RawRoleStage::Remaining);
+    let (smoke, after) = (["smoke"].as_slice(), WorkSpec::PostDeploymentMigrations);
+    let stages = [
+        recipe.deploy(7, "production gitaly", (production, main, gitaly), smoke),
+        recipe.deploy(8, "production fleet", (production, main, remaining), smoke),
+        recipe.migrations(9, "production post-deployment migrations", (production, after), &[]),
+    ];
+    let mut stages: Vec<StageSpec> = stages.into_iter().flatten().collect();
+    let (requests, watch, deadline) = super::pipelines::EXPOSED;
+    stages.first_mut()?.exposure = Some(Exposure {
+        fleet: canary.name.clone(),
+        percent: if share == 0 { PROVING_SHARE } else { share },
+        requests: u64::try_from(requests).ok()?,
+        watch,
+        deadline,
+    });
+    Some(Pipeline { name: "to-main".parse().ok()?, stages })
 }
 
 struct Recipe<'a> {
@@ -89,6 +120,8 @@ impl Recipe<'_> {
             fleet: fleet.name.clone(),
             work,
             share,
+            exposure: None,
+            approval: None,
             qa: suites.cloned().collect::<Vec<QaName>>(),
             bake: self.bake,
         }

@@ -1,13 +1,13 @@
 //! `[[pipelines.*]]`: stages that fit together and name what there is.
 
 use super::Reader;
-use super::built_in::to_canary;
+use super::built_in::{to_canary, to_main};
 use super::roles::Roles;
 use crate::at::{At, Text};
-use crate::raw::{RawConfig, RawShare, RawStage, RawWork};
+use crate::raw::{RawConfig, RawExposure, RawShare, RawStage, RawWork};
 use serin_model::{
-    Environment, EnvironmentName, Fleet, FleetName, Pipeline, PipelineName, QaName, RoleName,
-    ShareSpec, StageSpec, Topology, WorkSpec,
+    Environment, EnvironmentName, Exposure, Fleet, FleetName, Pipeline, PipelineName, QaName,
+    RoleName, ShareSpec, StageSpec, Topology, WorkSpec,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +16,12 @@ use std::time::Duration;
 const BAKE: Duration = Duration::from_mins(5);
 /// The fleet of a stage that names none.
 const MAIN: &str = "main";
+/// Pipelines that nobody writes.
+const DERIVED: [&str; 2] = ["rollback", "expedited"];
+/// How much real traffic, and how long, proves a build where the file does not say: enough for an error ratio of one
+/// percent to show, and for the usual alert rules to fire.
+pub(super) const EXPOSED: (i64, Duration, Duration) =
+    (1000, Duration::from_mins(10), Duration::from_hours(2));
 /// More stages than this are a typing error.
 const LAST_STAGE: i64 = 999;
 
@@ -30,6 +36,10 @@ pub(super) fn pipelines(
     let bake = reader.duration_or_zero(bake, BAKE);
     let mut pipelines = BTreeMap::new();
     for (written, stages) in &raw.pipelines {
+        if DERIVED.contains(&written.get().as_str()) {
+            let message = format!("`{}` is made from the other pipelines", written.get());
+            reader.wrong(written.span(), message, "choose another name");
+        }
         let name = reader.name::<PipelineName>(written);
         let mut reading = Reading { reader: &mut *reader, topology, roles, bake };
         let stages = reading.stages(written, stages.get());
@@ -37,10 +47,11 @@ pub(super) fn pipelines(
             pipelines.insert(name.clone(), Pipeline { name, stages });
         }
     }
-    if raw.pipelines.keys().all(|name| name.get() != super::built_in::TO_CANARY)
-        && let Some(pipeline) = to_canary(topology, roles, bake)
-    {
-        pipelines.insert(pipeline.name.clone(), pipeline);
+    for pipeline in [to_canary(topology, roles, bake), to_main(topology, roles, bake)] {
+        let Some(pipeline) = pipeline else { continue };
+        if raw.pipelines.keys().all(|name| name.get() != pipeline.name.as_str()) {
+            pipelines.insert(pipeline.name.clone(), pipeline);
+        }
     }
     pipelines
 }
@@ -76,7 +87,7 @@ impl<'a> Reading<'a> {
     fn order(&mut self, raw: &RawStage, before: &[StageSpec], stage: &StageSpec) {
         let rank = |work: &WorkSpec| match work {
             WorkSpec::Migrations => 0,
-            WorkSpec::Roles(_) => 1,
+            WorkSpec::Roles(_) | WorkSpec::DeployHost => 1,
             WorkSpec::PostDeploymentMigrations => 2,
         };
         let late = before.iter().find(|before| {
@@ -105,6 +116,9 @@ impl<'a> Reading<'a> {
             self.hosts_of(raw, roles, (environment, fleet));
         }
         let share = self.share(raw, fleet);
+        let exposure = raw.exposure.as_ref().map(|raw| self.exposure(raw, environment, fleet));
+        let what = "what a person must have done, in words";
+        let approval = raw.approval.as_ref().and_then(|text| self.reader.not_empty(text, what));
         Some(StageSpec {
             number: u32::try_from(number).ok()?,
             title: title?,
@@ -112,9 +126,48 @@ impl<'a> Reading<'a> {
             fleet: fleet.name.clone(),
             work: work?,
             share,
+            exposure: exposure.flatten(),
+            approval,
             qa,
             bake,
         })
+    }
+
+    fn exposure(
+        &mut self,
+        raw: &RawExposure,
+        environment: &Environment,
+        own: &Fleet,
+    ) -> Option<Exposure> {
+        let (requests, watch, deadline) = EXPOSED;
+        let percent = self.reader.percent(&raw.share);
+        if percent == 0 {
+            let message = "without a share of traffic nothing is proven";
+            self.reader.wrong(raw.share.span(), message, "write for example `share = \"5%\"`");
+        }
+        let count = raw.requests.as_ref();
+        let requests = count.map_or(requests, |n| self.reader.whole(n, 1..=1_000_000_000));
+        let watch = self.reader.duration_or_zero(raw.watch.as_ref(), watch);
+        let deadline = self.reader.duration_or(raw.deadline.as_ref(), deadline.max(watch * 2));
+        if deadline < watch
+            && let Some(text) = &raw.deadline
+        {
+            let message = "the deadline comes before the watch is over";
+            self.reader.wrong(text.span(), message, "make it longer than `watch`");
+        }
+        let fleet = environment.fleets.values().find(|f| f.name.as_str() == raw.fleet.get());
+        let Some(fleet) = fleet else {
+            let known = environment.fleets.keys().map(FleetName::as_str);
+            self.reader.unknown("fleet", &raw.fleet, known);
+            return None;
+        };
+        if fleet.name == own.name || fleet.share_after.is_none() {
+            let message = format!("the fleet `{}` cannot prove a build for others", fleet.name);
+            let help = "name a canary: another fleet of the environment, with `share`";
+            self.reader.wrong(raw.fleet.span(), message, help);
+        }
+        let (fleet, requests) = (fleet.name.clone(), u64::try_from(requests).ok()?);
+        Some(Exposure { fleet, percent, requests, watch, deadline })
     }
 
     fn environment(&mut self, text: &Text) -> Option<&'a Environment> {

@@ -274,3 +274,27 @@ fn a_wait_that_ends_in_time_is_forgotten() {
     world.drive();
     assert_eq!(world.run.status, Status::Finished);
 }
+
+#[test]
+fn a_reload_that_has_checked_nobody_yet_admits_nobody_beyond_the_budget() {
+    let mut world = web_fleet("web-01..04", "1");
+    deploy_begins(&mut world);
+    world.until("one is out", |world| world.run.slots().count() == 1);
+    // Everybody is ready again, and nobody has passed a check.
+    for host in ["web-01", "web-02", "web-03", "web-04"] {
+        for seen in world.truth.servers(&format!("{host}.staging")) {
+            (seen.admin, seen.up, seen.last_change_ms) = (AdminState::Ready, false, 0);
+        }
+    }
+    world.read_lbs(&of("staging"));
+    let drains = world.acts().into_iter().filter(|(step, _)| step.ends_with("drain")).count();
+    assert_eq!(drains, 0);
+    for host in ["web-01", "web-02", "web-03", "web-04"] {
+        for seen in world.truth.servers(&format!("{host}.staging")) {
+            seen.last_change_ms = 60_000;
+        }
+    }
+    world.read_lbs(&of("staging"));
+    let drains = world.acts().into_iter().filter(|(step, _)| step.ends_with("drain")).count();
+    assert_eq!(drains, 1, "what has been down for a minute loses nothing by being repaired");
+}

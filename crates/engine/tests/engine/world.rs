@@ -54,6 +54,8 @@ impl World {
             build: &truth.build,
             observed: &truth.observed,
             passed: &truth.passed,
+            pace: serin_model::Pace::Careful,
+            back: None,
         };
         let (plan, _) = serin_planner::plan(request).unwrap();
         Self::with_plan(truth, plan)

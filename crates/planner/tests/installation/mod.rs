@@ -336,6 +336,8 @@ fn to_canary(topology: &Topology) -> Pipeline {
                 fleet: of(if canary { "canary" } else { "main" }),
                 work,
                 share: if canary { ShareSpec::ZeroThenAfterCanary } else { ShareSpec::Keep },
+                exposure: None,
+                approval: None,
                 qa: if qa { vec![of("smoke")] } else { Vec::new() },
                 bake: Duration::from_mins(5),
             }
@@ -375,6 +377,7 @@ fn all_old(topology: &Topology) -> Observed {
                 observed_at: Timestamp::from_millis(0),
                 boot: "boot-1".to_owned(),
                 package: PackageState::Installed(old.clone()),
+                sha256: None,
                 services: services.map(|s| (s.name.clone(), running(&old))).collect(),
                 config_management: ConfigManagementState::Running,
                 free_bytes: 1_000_000_000,

@@ -20,6 +20,8 @@ pub(crate) fn request(installation: &Installation) -> Request<'_> {
         build: &installation.build,
         observed: &installation.observed,
         passed: &installation.passed,
+        pace: serin_model::Pace::Careful,
+        back: None,
     }
 }
 

@@ -76,7 +76,7 @@ fn a_missing_file_stops_the_plan_before_the_package_is_installed_without_it() {
 #[test]
 fn a_host_without_room_for_the_package_is_named_before_anything_happens() {
     let refused = refusal(|it| it.host("web-04.production").free_bytes = 3_999_999);
-    insta::assert_snapshot!(refused, @"4 MB must be free for the package: web-04.production has 3 MB free");
+    insta::assert_snapshot!(refused, @"there is no room for the package: web-04.production has 3 MB free of the 4 MB that it needs");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{Controller, Ended, RETRY};
 use crate::perform::{self, Act, perform};
 use crate::ports::{AlertReading, Fence, PortError, Ports};
-use serin_engine::{Effect, Event, Input, Mode, Outcome, Watch, decide};
+use serin_engine::{Effect, Event, Input, Mode, Outcome, Watch, decide, is_watch};
 use serin_journal::{AppendError, ClaimChange, Lease, LeaseRefused, Scope};
 use serin_model::{
     Action, Environment, EnvironmentName, HostName, LbName, LbObservation, Reason, StepId,
@@ -152,7 +152,7 @@ impl Controller {
         };
         self.record(events, &[]).await?;
         let Some((stage, lane, found)) = self.run.find(&step) else { return Ok(()) };
-        if matches!(found.action, Action::Guard | Action::Bake { .. }) {
+        if is_watch(&found.action) {
             // It waits for a reading that began after it did: the next one is due now.
             self.next_watch.retain(|watch, _| !matches!(watch, Watch::Alerts(..)));
             return Ok(());

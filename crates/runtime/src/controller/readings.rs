@@ -31,7 +31,9 @@ impl Controller {
         reading: &AlertReading,
     ) -> Result<(), Ended> {
         let environment = self.watched(watch);
-        let judged = judge(reading, &self.out());
+        let nothing = BTreeSet::new();
+        let tolerated = self.plan.tolerated.get(&environment).unwrap_or(&nothing);
+        let judged = judge(reading, &self.out(), tolerated);
         if !judged.attributed.is_empty() {
             self.observer.attributed(&judged.attributed);
         }

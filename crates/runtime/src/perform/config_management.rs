@@ -74,9 +74,13 @@ async fn runs_what_is_recorded(
     }))
 }
 
-pub(super) async fn record(act: &Act, fleet: &FleetName, from: Option<&DebVersion>) -> Performed {
+pub(super) async fn record(
+    act: &Act,
+    fleet: &FleetName,
+    (from, to): (Option<&DebVersion>, Option<&DebVersion>),
+) -> Performed {
     let record = record_of(act)?;
-    let target = &act.plan.build.version;
+    let target = to.unwrap_or(&act.plan.build.version);
     let found = recorded(act, fleet).await?;
     if found.as_ref() == Some(target) {
         return already(format!("the record says {target} already"));
@@ -90,7 +94,7 @@ pub(super) async fn record(act: &Act, fleet: &FleetName, from: Option<&DebVersio
             show(found.as_ref()),
         );
     }
-    let argv = filled(&record.write, &values(act, fleet, act.version()))?;
+    let argv = filled(&record.write, &values(act, fleet, target.as_str()))?;
     let work = Work::command(argv);
     act.job_on(record.host.clone(), act.step.id.clone(), work, super::READ_TIMEOUT).await?;
     match recorded(act, fleet).await? {

@@ -20,7 +20,7 @@ pub(super) async fn migrate(act: &Act, kind: MigrationKind) -> Performed {
         return unexpected("a profile with migrations", profile.name.as_str());
     };
     let seen = act.observe(Look::Migrations).await?;
-    let target = &act.plan.build.version;
+    let target = &act.build()?.version;
     if seen.installed() != Some(target) {
         return unexpected(format!("{target} on {}", act.subject), seen.package.to_string());
     }
@@ -90,7 +90,7 @@ async fn finished(act: &Act, kind: MigrationKind, before: &[String], end: JobEnd
     let left = pending(act, kind).await?;
     match end {
         JobEnd::Exited(end) if end.status == 0 && left.is_empty() => {
-            done(format!("{} migration(s) applied", before.len()))
+            done(format!("{} migration(s) applied: {}", before.len(), before.join(", ")))
         }
         JobEnd::Exited(end) if end.status == 0 => unexpected(
             "every migration of the build to be applied",

@@ -10,7 +10,7 @@ pub(super) async fn check(act: &Act, from: Option<&DebVersion>) -> Performed {
     if let Some(file) = seen.missing_files.first() {
         return unexpected(format!("{file} on {}", act.subject), "no such file");
     }
-    let needed = act.plan.build.room();
+    let needed = act.build()?.room();
     if seen.free_bytes < needed {
         return unexpected(
             format!("{} MB free for the package", needed / 1_000_000),
@@ -22,7 +22,7 @@ pub(super) async fn check(act: &Act, from: Option<&DebVersion>) -> Performed {
 
 /// The host has the version it had when the plan was made, or already the one that it is to have.
 fn expected(act: &Act, seen: &HostObservation, from: Option<&DebVersion>) -> Result<(), Box<Stop>> {
-    let target = &act.plan.build.version;
+    let target = &act.build()?.version;
     let found = match &seen.package {
         PackageState::Absent => None,
         PackageState::Installed(version) | PackageState::Broken { version, .. } => Some(version),
@@ -36,19 +36,20 @@ fn expected(act: &Act, seen: &HostObservation, from: Option<&DebVersion>) -> Res
 
 pub(super) async fn fetch(act: &Act) -> Performed {
     let seen = act.observe(Look::State).await?;
-    if seen.installed() == Some(&act.plan.build.version) {
+    let build = act.build()?;
+    if seen.installed() == Some(&build.version) {
         return already("the build is installed");
     }
     let timeout = act.plan.topology.profile.install_timeout;
-    act.job(Work::Fetch(act.plan.build.clone()), timeout).await?;
-    done(format!("fetched, SHA-256 {} proven", act.plan.build.sha256.short()))
+    act.job(Work::Fetch(build.clone()), timeout).await?;
+    done(format!("fetched, SHA-256 {} proven", build.sha256.short()))
 }
 
 pub(super) async fn check_config(act: &Act) -> Performed {
     let Some(check) = &act.plan.topology.profile.check_config else {
         return already("the profile has no check");
     };
-    let argv = filled(check, &[("version", act.version())])?;
+    let argv = filled(check, &[("version", act.build()?.version.as_str())])?;
     let end = act.read(&act.host()?.name, &argv).await?;
     if end.status == 0 {
         done("the configuration fits the build")
@@ -59,14 +60,14 @@ pub(super) async fn check_config(act: &Act) -> Performed {
 
 pub(super) async fn install(act: &Act, from: Option<&DebVersion>) -> Performed {
     let seen = act.observe(Look::State).await?;
-    let target = &act.plan.build.version;
+    let target = &act.build()?.version;
     if seen.installed() == Some(target) {
         return already(format!("{target} is installed and configured"));
     }
     expected(act, &seen, from)?;
     traffic::still_drained(act).await?;
     let timeout = act.plan.topology.profile.install_timeout;
-    act.job(Work::Install(act.plan.build.clone()), timeout).await?;
+    act.job(Work::Install(act.build()?.clone()), timeout).await?;
     let seen = act.observe(Look::State).await?;
     if seen.installed() == Some(target) {
         done(format!("{target} is installed and configured"))

@@ -25,13 +25,14 @@ pub(super) async fn activate(act: &Act) -> Performed {
     if told.is_empty() {
         already("every service runs the build already, and is healthy")
     } else {
-        done(format!("{} run(s) {} and stay(s) healthy", told.join(", "), act.version()))
+        let version = &act.build()?.version;
+        done(format!("{} run(s) {version} and stay(s) healthy", told.join(", ")))
     }
 }
 
 /// Tells a service to run the build unless it does, and waits until a new process runs it.
 async fn tell(act: &Act, service: &ServiceAction) -> Result<bool, Box<Stop>> {
-    let target = &act.plan.build.version;
+    let target = &act.build()?.version;
     let before = act.observe(Look::State).await?;
     if before.runs(&service.name, target) {
         return Ok(false);
@@ -104,7 +105,8 @@ async fn health(act: &Act, role: &Role) -> Result<(Vec<Option<u32>>, Option<Stri
         .iter()
         .map(|service| seen.services.get(&service.name).and_then(|seen| seen.pid))
         .collect();
-    let wrong = role.services.iter().find(|s| !seen.runs(&s.name, &act.plan.build.version));
+    let target = &act.build()?.version;
+    let wrong = role.services.iter().find(|s| !seen.runs(&s.name, target));
     if let Some(service) = wrong {
         let name = &service.name;
         let found = match seen.services.get(name) {

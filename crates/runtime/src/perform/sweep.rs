@@ -104,8 +104,9 @@ pub(super) async fn sweep(act: &Act, intended: &[(FleetName, RoleName)]) -> Perf
     for (fleet, host) in environment.hosts() {
         let mut roles = host.roles.iter();
         let meant = roles.any(|role| intended.contains(&(fleet.name.clone(), role.clone())));
-        count += usize::from(meant);
-        let version = meant.then_some(&act.plan.build.version);
+        let build = act.plan.build_for(&host.name).filter(|_| meant);
+        count += usize::from(build.is_some());
+        let version = build.map(|build| &build.version);
         strays.extend(stray(topology, environment, host, version, &observed));
     }
     for lb in environment.load_balancers.values() {
@@ -114,7 +115,11 @@ pub(super) async fn sweep(act: &Act, intended: &[(FleetName, RoleName)]) -> Perf
         }
     }
     if strays.is_empty() {
-        done(format!("{count} host(s) run {}, every server is UP", act.version()))
+        let what = match &act.plan.back {
+            Some(_) => "what was recorded before".to_owned(),
+            None => act.plan.build.version.to_string(),
+        };
+        done(format!("{count} host(s) run {what}, every server is UP"))
     } else {
         failed(Reason::Strays(strays))
     }

@@ -110,9 +110,15 @@ see_package() {
     laid=$(stat -c %.2Y "$list" 2>/dev/null) || laid=0.00
     case $found in
     absent) see package absent ;;
-    installed) see package installed "$version" ;;
+    installed) see package installed "$version"; see_bytes ;;
     broken) see package broken "$version" "$word" ;;
     esac
+}
+
+see_bytes() { # what this version was installed from, if Serin did it and nobody installed another since
+    { read -r of digest <"$state/installed/$package"; } 2>/dev/null || return 0
+    [ "$of" = "$version" ] || return 0
+    case $digest in *[!0-9a-f]*) ;; *) see bytes "$digest" ;; esac
 }
 
 see_service() { # PID-COUNT WORD... VERSION-COUNT WORD...: prints name, pid, version, age

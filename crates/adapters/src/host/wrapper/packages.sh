@@ -35,7 +35,7 @@ apt() {
 }
 
 for_build() { # DIR ATTEMPT PACKAGE VERSION SHA256
-    log=$1/log.$2 held=$1/held package=$3 version=$4 wanted_version=$4 digest=$5
+    log_dir=$1 log=$1/log.$2 held=$1/held package=$3 version=$4 wanted_version=$4 digest=$5
     # Maintainer scripts may want more than ASCII.
     LC_ALL=C.UTF-8
     # apt writes a colon of the version so; the architecture is whatever there is.
@@ -100,6 +100,7 @@ install_build() {
     query_package
     if [ "$found" = installed ] && [ "$version" = "$wanted_version" ]; then
         hold_again
+        if [ -e "$log_dir/installing" ]; then remember; fi
         echo "serin: $package $version was installed already"
         exit 0
     fi
@@ -108,23 +109,35 @@ install_build() {
     [ "$found" != broken ] || again=--reinstall
     version=$wanted_version
     cached || fail 10 "$package $version with SHA-256 $digest is not in $archives: it must be fetched first"
+    # A repository that no longer has the version must not stop a host from going back to it: the file is there.
+    what=$package=$version
+    listed || what=$file
     log_from=$(wc -c <"$log")
-    planned=$(apt -s --no-download $again install "$package=$version") || fail 15 "apt cannot install $package $version: $(reason)"
+    # shellcheck disable=SC2086 # One word or none.
+    planned=$(apt -s --no-download $again install "$what") || fail 15 "apt cannot install $package $version: $(reason)"
     removed=$(printf '%s\n' "$planned" | sed -n -e 's/^Remv \([^ ]*\).*/\1/p' -e 's/^Purg \([^ ]*\).*/\1/p' | tr '\n' ' ')
     [ -z "$removed" ] || fail 12 "installing $package $version would remove: $removed"
     # apt drops a hold by installing; a restart of the host in between must not lose it.
     if [ -n "$(apt-mark showhold "$package")" ]; then : >"$held"; sync "$held"; fi
+    : >"$log_dir/installing" && sync "$log_dir/installing"
     status=0
-    patiently apt --no-download $again install "$package=$version" || status=15
+    # shellcheck disable=SC2086 # One word or none.
+    patiently apt --no-download $again install "$what" || status=15
     why=$(reason)
     hold_again
     [ "$status" -eq 0 ] || fail 15 "installing $package $version failed: $why"
     query_package
     if [ "$found" = installed ] && [ "$version" = "$wanted_version" ]; then
+        remember
         echo "serin: installed $package $version"
         exit 0
     fi
     fail 16 "apt reported success, but dpkg says: $package $version $found $word"
+}
+
+remember() { # which bytes this version was installed from: dpkg does not know
+    mkdir -p "$state/installed"
+    put "$state/installed/$package" "$wanted_version $digest" || echo "serin: cannot write $state/installed/$package"
 }
 
 hold_again() {

@@ -1,0 +1,149 @@
+//! `serin promote`: the build that is on the canary goes on to main, and no other.
+
+use super::{drive, plan, rollback};
+use crate::args::{Detail, Promote};
+use crate::context::Context;
+use crate::failure::{Code, Failure};
+use crate::show::line;
+use serin_engine::{Run, Status};
+use serin_model::{
+    Build, Environment, Exposure, HostObservation, Pace, Pipeline, RunId, Timestamp, Verdict,
+    verdict::seconds,
+};
+use serin_runtime::perform::observe_environments;
+use serin_runtime::{alerts::judge, ports::Ports, records};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) async fn run(context: &Context, asked: Promote) -> Result<Code, Failure> {
+    let pipeline = plan::pipeline(context, &asked.pipeline)?;
+    let (environment, exposure) = canary(context, pipeline)?;
+    let ports = context.ports()?;
+    let runs = rollback::history(context).await?;
+    let build = on_canary(context, &ports, (environment, exposure), &runs).await?;
+    if asked.why_not || asked.if_ready {
+        let missing = missing(context, &ports, environment, (&build, &runs)).await?;
+        if context.json() {
+            line(serde_json::to_string(&missing).unwrap_or_default());
+        } else if missing.is_empty() {
+            line(format!("{} can be promoted: nothing is missing", build.version));
+        } else {
+            line(format!("{} is not ready:", build.version));
+            missing.iter().map(|what| format!("  {what}")).for_each(line);
+        }
+        if asked.why_not || !missing.is_empty() {
+            return Ok(if missing.is_empty() { Code::Done } else { Code::Blocked });
+        }
+    }
+    drive::free(context, pipeline).await?;
+    let passed = plan::passed(context, pipeline, &build).await?;
+    let asked = plan::Asked { pipeline, build: &build, pace: Pace::Careful, back: None, passed };
+    let planned = plan::plan(context, &ports, asked).await?;
+    drive::begin(context, ports, planned, Detail::Stages).await
+}
+
+/// Finds the canary that a pipeline goes on from.
+fn canary<'a>(
+    context: &'a Context,
+    pipeline: &'a Pipeline,
+) -> Result<(&'a Environment, &'a Exposure), Failure> {
+    let exposed = pipeline.stages.iter().find_map(|stage| {
+        let environment = context.config.topology.environments.get(&stage.environment)?;
+        Some((environment, stage.exposure.as_ref()?))
+    });
+    exposed.ok_or_else(|| {
+        Failure::new(Code::Refused, format!("{} promotes nothing: no stage has an exposure", pipeline.name))
+            .hint("a promotion begins with `exposure = { fleet = \"canary\", share = \"5%\" }` in one of its stages")
+    })
+}
+
+/// Finds the one build that every host of the canary was given, by its bytes.
+async fn on_canary(
+    context: &Context,
+    ports: &Ports,
+    (environment, exposure): (&Environment, &Exposure),
+    runs: &[(RunId, Run)],
+) -> Result<Build, Failure> {
+    let observed = observe_environments(ports, &context.config.topology, [environment]).await;
+    let place = format!("{}/{}", environment.name, exposure.fleet);
+    let fleet = environment.fleets.get(&exposure.fleet);
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut one: Option<&HostObservation> = None;
+    for name in fleet.into_iter().flat_map(|fleet| fleet.hosts.keys()) {
+        let Some(seen) = observed.hosts.get(name) else {
+            let why = observed.unreachable.get(name).cloned().unwrap_or_default();
+            return Err(Failure::new(
+                Code::Refused,
+                format!("{place} cannot be seen: {name}: {why}"),
+            ));
+        };
+        let bytes = seen.sha256.as_ref().map_or("bytes that nobody proved", |sha| sha.short());
+        found.entry(format!("{} ({bytes})", seen.package)).or_default().push(name.to_string());
+        one = Some(seen);
+    }
+    if found.len() > 1 {
+        let found = found.iter().map(|(what, hosts)| format!("{what} on {}", hosts.join(", ")));
+        let found = found.collect::<Vec<_>>().join("; ");
+        return Err(Failure::new(Code::Refused, format!("{place} is mixed: {found}"))
+            .hint("finish or roll back what is going on there first: serin status"));
+    }
+    let sha256 = one.and_then(|seen| seen.sha256.as_ref());
+    let Some(sha256) = sha256 else {
+        return Err(Failure::new(
+            Code::Refused,
+            format!("nothing proves which bytes {place} runs: Serin has not installed them"),
+        )
+        .hint("take a build there first: serin run to-canary BUILD"));
+    };
+    let builds = runs.iter().rev().map(|(_, run)| &run.plan.build);
+    let build = builds.into_iter().find(|build| build.sha256 == *sha256).cloned();
+    build.ok_or_else(|| {
+        let what =
+            format!("no run in the journal has delivered SHA-256 {} to {place}", sha256.short());
+        Failure::new(Code::Refused, what)
+    })
+}
+
+/// Lists what a promotion by policy still waits for.
+async fn missing(
+    context: &Context,
+    ports: &Ports,
+    environment: &Environment,
+    (build, runs): (&Build, &[(RunId, Run)]),
+) -> Result<Vec<String>, Failure> {
+    let mut missing = Vec::new();
+    let delivered = runs.iter().rev().find(|(_, run)| {
+        run.status == Status::Finished
+            && run.plan.build.sha256 == build.sha256
+            && run.plan.back.is_none()
+    });
+    match delivered {
+        None => missing.push("no run has taken it to the canary and passed every gate".to_owned()),
+        Some((id, _)) => {
+            let baked = context.clock.now().since(finished(context, id).await?);
+            let wanted = context.config.promotion.baked_for;
+            if baked < wanted {
+                let (baked, wanted) = (seconds(baked), seconds(wanted));
+                missing.push(format!("it has baked {baked} of {wanted} since run {id}"));
+            }
+        }
+    }
+    if let Some(run) = context.journal.claims().await?.get(&environment.name) {
+        missing.push(format!("{} belongs to run {run}", environment.name));
+    }
+    if let Some(source) = &environment.alerts {
+        let reading = ports.alerts.read(source).await;
+        match judge(&reading, &BTreeSet::new(), &BTreeSet::new()).verdict {
+            Verdict::Pass => {}
+            Verdict::Fail(reason) | Verdict::Inconclusive(reason) => {
+                missing.push(reason.to_string());
+            }
+        }
+    }
+    Ok(missing)
+}
+
+async fn finished(context: &Context, id: &RunId) -> Result<Timestamp, Failure> {
+    let (_, events) = records::load(context.journal.as_ref(), id).await?;
+    let last = events.last().map(|(record, _)| record.at);
+    Ok(last.unwrap_or(Timestamp::from_millis(0)))
+}

@@ -1,0 +1,256 @@
+//! `serin rollback`: back to what the journal recorded before.
+//!
+//! A rollback is a run like any other, with its own plan. It takes over from the run that it undoes in an order that a
+//! crash cannot hurt: halt, plan, give up, begin. Interrupted anywhere, the same command goes on from there, because
+//! each part is read from the journal.
+
+use super::{drive, plan};
+use crate::args::{self, Detail, Rollback, Undone};
+use crate::context::{Context, user};
+use crate::failure::{Code, Failure, chain};
+use crate::show::line;
+use serin_engine::{Command, History, NoWayBack, Run, Scope, Status, WayBack};
+use serin_journal::Scope as LeaseScope;
+use serin_model::{Back, Build, EnvironmentName, InvalidName, Pace, Plan, Reason, RunId};
+use serin_planner::Recipes;
+use serin_runtime::inbox::{Ask, Request};
+use serin_runtime::{alerts, ports::Ports, records};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long a run may take to halt: its hosts are brought to safety first, and installations are never cut off.
+const HALTS_WITHIN: Duration = Duration::from_mins(30);
+
+pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Failure> {
+    if asked.reason.trim().is_empty() {
+        return Err(Failure::new(Code::Refused, "the reason is empty")
+            .hint("say why in a few words: it is recorded and shown to everybody"));
+    }
+    let scope = scope(&asked)?;
+    let way = find(context, &scope).await?;
+    confirm(&way, &asked)?;
+    let ports = context.ports()?;
+    let pace = match asked.pace {
+        args::Pace::Careful => Pace::Careful,
+        args::Pace::Expedited => Pace::Expedited,
+    };
+    if asked.dry_run {
+        let planned = make(context, &ports, way, pace, &asked.reason).await?;
+        plan::print(&planned, Detail::Steps);
+        return Ok(Code::Done);
+    }
+    let halted = halt_all(context, &way, &asked.reason).await?;
+    // A run that was going on may have changed more hosts until it halted.
+    let way = find(context, &scope).await?;
+    let planned = make(context, &ports, way, pace, &asked.reason).await?;
+    if planned.plan.is_empty() {
+        line("nothing to do: every host has what was recorded before");
+        return Ok(Code::Done);
+    }
+    for id in halted {
+        let why = format!("rolled back: {}", asked.reason);
+        let cancel = Command::Cancel { by: user(), why };
+        drive::drive(context, context.ports()?, id, Some(cancel)).await?;
+    }
+    drive::begin(context, ports, planned, Detail::Stages).await
+}
+
+fn scope(asked: &Rollback) -> Result<Scope, Failure> {
+    match (&asked.what, asked.release) {
+        (None, true) => Ok(Scope::Release),
+        (Some(Undone::Run(run)), false) => Ok(Scope::Run(run.clone())),
+        (Some(Undone::Place(place)), false) => {
+            Ok(Scope::Place(place.environment.clone(), place.fleet.clone()))
+        }
+        (None, false) | (Some(_), true) => {
+            Err(Failure::new(Code::Refused, "it is not clear what is to go back").hint(
+                "name a run, an environment such as production, a fleet such as production/canary, or --release",
+            ))
+        }
+    }
+}
+
+/// Reads every run, oldest first.
+pub(crate) async fn history(context: &Context) -> Result<Vec<(RunId, Run)>, Failure> {
+    let mut runs = Vec::new();
+    for summary in context.journal.runs().await?.into_iter().rev() {
+        let (run, _) = records::load(context.journal.as_ref(), &summary.id).await?;
+        runs.push((summary.id, run));
+    }
+    Ok(runs)
+}
+
+async fn find(context: &Context, scope: &Scope) -> Result<WayBack, Failure> {
+    let runs = history(context).await?;
+    History(&runs).way_back(scope).map_err(|why| {
+        let hint = match &why {
+            NoWayBack::PointOfNoReturn { .. } => {
+                "the code of before does not fit that database: go forward with a build that repairs it, \
+                 or leave the environment out (serin rollback ENVIRONMENT, or --release)"
+            }
+            NoWayBack::NothingChanged => "a halted run that has changed nothing is given up with serin cancel",
+            NoWayBack::IsRollback(_) => "serin run to-canary BUILD goes forward again",
+            NoWayBack::ChangedSince { .. }
+            | NoWayBack::FirstInstallation(_)
+            | NoWayBack::NoSuchRun(_) => "serin runs lists what was run",
+        };
+        Failure::new(Code::Refused, format!("cannot go back: {why}")).hint(hint)
+    })
+}
+
+/// Leaving environments out wants a person's yes.
+fn confirm(way: &WayBack, asked: &Rollback) -> Result<(), Failure> {
+    if way.left_out.is_empty() {
+        return Ok(());
+    }
+    let left_out = way.left_out.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if asked.yes {
+        line(format!("left as it is: {left_out}"));
+        return Ok(());
+    }
+    Err(Failure::new(Code::Refused, format!("not everything can go back: {left_out}"))
+        .hint("the rest goes back with --yes"))
+}
+
+/// Makes sure that no run goes on where hosts are to go back, and returns those that are halted there.
+async fn halt_all(context: &Context, way: &WayBack, reason: &str) -> Result<Vec<RunId>, Failure> {
+    let topology = &context.config.topology;
+    let concerned: BTreeSet<&EnvironmentName> = topology
+        .environments
+        .values()
+        .filter(|e| e.hosts().any(|(_, host)| way.hosts.contains_key(&host.name)))
+        .map(|environment| &environment.name)
+        .collect();
+    let claims = context.journal.claims().await?;
+    let claimed = claims.into_iter().filter(|(name, _)| concerned.contains(name));
+    let mut ids: BTreeSet<RunId> = claimed.map(|(_, id)| id).collect();
+    for (id, run) in history(context).await? {
+        if way.undoes.contains(&id) && !run.is_over() {
+            ids.insert(id);
+        }
+    }
+    for id in &ids {
+        halt(context, id, reason).await?;
+    }
+    Ok(ids.into_iter().collect())
+}
+
+/// Halts a run, whoever acts for it or nobody, and waits until its hosts are safe.
+async fn halt(context: &Context, id: &RunId, reason: &str) -> Result<(), Failure> {
+    let (run, _) = records::load(context.journal.as_ref(), id).await?;
+    let why = format!("to roll it back: {reason}");
+    let by = user();
+    match run.status {
+        Status::Halted(_) | Status::Finished | Status::Cancelled { .. } => return Ok(()),
+        Status::Running | Status::Halting(_) => {}
+    }
+    let holder = context.journal.holder(&LeaseScope::Run(id.clone())).await?;
+    let environment = run.environments.keys().next().cloned();
+    let (Some((holder, false)), Some(environment)) = (holder, environment) else {
+        let halt = Command::Halt(Reason::Person { who: by, why });
+        drive::drive(context, context.ports()?, id.clone(), Some(halt)).await?;
+        return Ok(());
+    };
+    line(format!("{holder} acts for run {id}; asking it to halt"));
+    let request = Request { run: id.clone(), by, why, ask: Ask::Halt };
+    drive::send(context, &environment, &request).await?;
+    let end = context.clock.now().plus(HALTS_WITHIN);
+    loop {
+        let (run, _) = records::load(context.journal.as_ref(), id).await?;
+        if matches!(run.status, Status::Halted(_)) || run.is_over() {
+            return Ok(());
+        }
+        let now = context.clock.now();
+        if now >= end {
+            let what = format!("run {id} has not halted in {} min", HALTS_WITHIN.as_secs() / 60);
+            return Err(Failure::new(Code::Refused, what)
+                .hint(format!("serin show {id} says what it waits for; nothing was rolled back")));
+        }
+        context.clock.sleep_until(now.plus(Duration::from_millis(250))).await;
+    }
+}
+
+async fn make(
+    context: &Context,
+    ports: &Ports,
+    way: WayBack,
+    pace: Pace,
+    reason: &str,
+) -> Result<plan::Planned, Failure> {
+    let back = builds(context, way).await?;
+    let (topology, pipelines) = (&context.config.topology, &context.config.pipelines);
+    let name = "rollback".parse();
+    let name = name.map_err(|why: InvalidName| Failure::new(Code::Error, why.to_string()))?;
+    let recipe = Recipes { topology, pipelines }.rollback(name, &back, pace);
+    let Some(build) = most_common(&back) else {
+        return Err(Failure::new(Code::Refused, "no host goes back"));
+    };
+    let asked = plan::Asked {
+        pipeline: &recipe,
+        build: &build,
+        pace,
+        back: Some(&back),
+        passed: BTreeSet::new(),
+    };
+    let mut planned = plan::plan(context, ports, asked).await?;
+    planned.plan.why = Some(reason.to_owned());
+    planned.plan.tolerated = firing(context, ports, &planned.plan).await;
+    Ok(planned)
+}
+
+/// Finds the bytes of every version that hosts go back to: in the journal, or else in the repository.
+async fn builds(context: &Context, way: WayBack) -> Result<Back, Failure> {
+    let runs = history(context).await?;
+    let mut found: BTreeMap<String, Build> = BTreeMap::new();
+    let mut hosts = BTreeMap::new();
+    for (host, version) in way.hosts {
+        let known = History(&runs).build(&host, &version).cloned();
+        let build = match known.or_else(|| found.get(version.as_str()).cloned()) {
+            Some(build) => build,
+            None => context.repository()?.find(&version).await.map_err(|error| {
+                let what = format!(
+                    "the bytes of {version} are not known: no run has delivered it, and {}",
+                    chain(&error)
+                );
+                Failure::new(Code::Refused, what)
+                    .hint("nothing was changed; put that version back into the repository")
+            })?,
+        };
+        found.insert(version.as_str().to_owned(), build.clone());
+        hosts.insert(host, build);
+    }
+    Ok(Back { undoes: way.undoes, hosts, records: way.records })
+}
+
+fn most_common(back: &Back) -> Option<Build> {
+    let count = |build: &Build| back.hosts.values().filter(|b| b.sha256 == build.sha256).count();
+    back.hosts.values().max_by_key(|build| count(build)).cloned()
+}
+
+/// Alerts that fire now are what the rollback is to end: they do not stop it. New ones do.
+async fn firing(
+    context: &Context,
+    ports: &Ports,
+    plan: &Plan,
+) -> BTreeMap<EnvironmentName, BTreeSet<String>> {
+    let mut firing = BTreeMap::new();
+    let names: BTreeSet<&EnvironmentName> = plan.stages.iter().map(|s| &s.environment).collect();
+    for name in names {
+        let environment = context.config.topology.environments.get(name);
+        let Some(source) = environment.and_then(|environment| environment.alerts.as_ref()) else {
+            continue;
+        };
+        let reading = ports.alerts.read(source).await;
+        let critical = reading.firing.iter().filter(|alert| alert.critical);
+        let told: BTreeSet<String> = critical.map(alerts::told).collect();
+        for alert in &told {
+            line(format!(
+                "{name}: {alert} fires now; it does not stop the rollback, new alerts do"
+            ));
+        }
+        if !told.is_empty() {
+            firing.insert(name.clone(), told);
+        }
+    }
+    firing
+}

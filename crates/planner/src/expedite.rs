@@ -1,0 +1,90 @@
+//! The expedited pace: the stages of an environment become one, so that nothing waits but for what must come before.
+//!
+//! What is done while hosts serve (config management, records, checks and fetches) is done for all of them first; hosts
+//! are changed in the order of the stages, all hosts of a stage at once.
+
+use serin_model::{Action, Lane, Phase, Stage};
+
+/// Where a phase comes in the merged stage. Within a place, lanes run side by side, unless they change hosts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Guard,
+    Prepare(usize),
+    Change(usize),
+    Finish,
+    Sweep,
+}
+
+/// Makes one stage of all that follow each other in one environment.
+pub(crate) fn merge(stages: Vec<Stage>) -> Vec<Stage> {
+    let mut merged: Vec<Vec<Stage>> = Vec::new();
+    for stage in stages {
+        match merged.last_mut() {
+            Some(group) if group.iter().all(|s| s.environment == stage.environment) => {
+                group.push(stage);
+            }
+            Some(_) | None => merged.push(vec![stage]),
+        }
+    }
+    merged.into_iter().filter_map(merge_group).collect()
+}
+
+fn merge_group(group: Vec<Stage>) -> Option<Stage> {
+    let first = group.first()?;
+    let (number, environment) = (first.number, first.environment.clone());
+    let title = group.iter().map(|stage| stage.title.as_str()).collect::<Vec<_>>().join("; ");
+    let mut phases: Vec<(Place, Phase)> = Vec::new();
+    for (index, stage) in group.into_iter().enumerate() {
+        for phase in stage.phases {
+            let place = place(&phase, index);
+            match phases.iter_mut().find(|(known, _)| *known == place) {
+                Some((_, known)) => add(known, phase),
+                None => phases.push((place, phase)),
+            }
+        }
+    }
+    phases.sort_by_key(|(place, _)| *place);
+    let phases = phases.into_iter().map(|(_, phase)| phase).collect();
+    Some(Stage { number, title, environment, phases })
+}
+
+fn place(phase: &Phase, stage: usize) -> Place {
+    let first = phase.lanes.first().and_then(|lane| lane.steps.first()).map(|step| &step.action);
+    match first {
+        Some(Action::Guard) => Place::Guard,
+        Some(Action::StopConfigManagement) => Place::Prepare(0),
+        Some(Action::RecordVersion { .. }) => Place::Prepare(1),
+        Some(Action::CheckHost { .. } | Action::Fetch | Action::CheckConfig) => Place::Prepare(2),
+        Some(Action::SetShare { .. }) => Place::Prepare(3),
+        Some(Action::StartConfigManagement { .. }) => Place::Finish,
+        Some(Action::Sweep { .. }) => Place::Sweep,
+        Some(
+            Action::Drain
+            | Action::Install { .. }
+            | Action::Reconfigure
+            | Action::Activate
+            | Action::Ready
+            | Action::Migrate(_)
+            | Action::Expose { .. }
+            | Action::Approve { .. }
+            | Action::Qa(_)
+            | Action::Bake { .. },
+        )
+        | None => Place::Change(stage),
+    }
+}
+
+/// Adds lanes; what one subject is to do already, it is not told twice.
+fn add(known: &mut Phase, phase: Phase) {
+    let told = |lane: &Lane| {
+        let mut lanes = known.lanes.iter();
+        lanes.any(|other| {
+            let mut both = other.steps.iter().zip(&lane.steps);
+            other.subject == lane.subject
+                && other.steps.len() == lane.steps.len()
+                && both.all(|(a, b)| a.action == b.action)
+        })
+    };
+    let new: Vec<Lane> = phase.lanes.into_iter().filter(|lane| !told(lane)).collect();
+    known.lanes.extend(new);
+}
