@@ -3,7 +3,7 @@
 //! Nothing is guessed from version order or from what hosts have now. A run's own record of a host before it changed it
 //! is what the host goes back to; where a database was changed for good there is no way back, and that is an answer.
 
-use crate::run::{Run, StepState};
+use crate::run::{Run, Status, StepState};
 use serin_model::{
     Action, Back, Build, DebVersion, EnvironmentName, FleetName, HostName, MigrationKind, RunId,
     Subject,
@@ -147,13 +147,14 @@ impl<'a> History<'a> {
             return Err(NoWayBack::NothingChanged);
         }
         if let Some(back) = &run.plan.back {
+            let ended = self.0.iter().skip(place).find(|(_, later)| {
+                let same = later.plan.back.as_ref().is_some_and(|b| b.undoes == back.undoes);
+                same && !matches!(later.status, Status::Cancelled { .. })
+            });
             // A rollback that was given up in its middle is gone through to its end.
-            return match run.status {
-                crate::Status::Cancelled { .. } => Ok(again(back, run, &wanted)),
-                crate::Status::Running
-                | crate::Status::Halting(_)
-                | crate::Status::Halted(_)
-                | crate::Status::Finished => Err(NoWayBack::IsRollback(id.clone())),
+            return match ended {
+                Some((id, _)) => Err(NoWayBack::IsRollback(id.clone())),
+                None => Ok(again(back, run, &wanted)),
             };
         }
         let touched: BTreeSet<&HostName> = changes.iter().map(|change| change.host).collect();

@@ -4,8 +4,8 @@
 //! puts in against expectation is said in the [`PlanReport`]; what makes it impossible, in [`PlanError`].
 
 mod derive;
-mod expedite;
 mod lint;
+mod order;
 mod plan;
 mod report;
 mod stages;

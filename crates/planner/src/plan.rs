@@ -1,6 +1,6 @@
 //! The procedure of planning, stage by stage.
 
-use crate::expedite;
+use crate::order;
 use crate::report::{Note, PlanError, PlanReport};
 use crate::stages::{Leaves, Stages};
 use serin_model::{
@@ -53,9 +53,10 @@ pub fn plan(request: Request<'_>) -> Result<(Plan, PlanReport), PlanError> {
         report.notes.push(Note::UnknownKind(request.build.kind));
     }
     let stages = stages(request, &mut report)?;
-    let stages = match request.pace {
-        Pace::Careful => stages,
-        Pace::Expedited => expedite::merge(stages),
+    let stages = match (request.pace, request.back) {
+        (Pace::Careful, None) => stages,
+        (Pace::Careful, Some(_)) => order::prepare_first(stages),
+        (Pace::Expedited, _) => order::merge(stages),
     };
     let plan = Plan {
         pipeline: request.pipeline.name.clone(),

@@ -25,3 +25,5 @@ mod environments;
 mod crash;
 #[cfg(test)]
 mod speed;
+#[cfg(test)]
+mod way_back;

@@ -54,8 +54,8 @@ impl World {
             build: &truth.build,
             observed: &truth.observed,
             passed: &truth.passed,
-            pace: serin_model::Pace::Careful,
-            back: None,
+            pace: truth.pace,
+            back: truth.back.as_ref(),
         };
         let (plan, _) = serin_planner::plan(request).unwrap();
         Self::with_plan(truth, plan)
@@ -98,6 +98,12 @@ impl World {
             self.events.push(event);
         }
         Ok(())
+    }
+
+    /// Somebody gives their word wherever it is waited for.
+    pub(crate) fn approve(&mut self) {
+        let (by, note) = ("eve".to_owned(), "looked at it".to_owned());
+        drop(self.input(Input::Command(Command::Approve { by, note })));
     }
 
     pub(crate) fn halt(&mut self) {
@@ -221,7 +227,7 @@ impl World {
         let environment = stage.environment.clone();
         let (action, subject) = (found.action.clone(), lane.subject.clone());
         let takes = match &action {
-            Action::Guard | Action::Bake { .. } => return,
+            Action::Guard | Action::Bake { .. } | Action::Approve { .. } => return,
             Action::Install { .. } | Action::Migrate(_) => Duration::from_secs(20),
             Action::Drain | Action::Activate | Action::Ready => Duration::from_secs(5),
             _ => Duration::from_secs(1),

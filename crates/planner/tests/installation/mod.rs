@@ -31,6 +31,9 @@ pub(crate) struct Installation {
     pub(crate) build: Build,
     pub(crate) observed: Observed,
     pub(crate) passed: BTreeSet<u32>,
+    pub(crate) pace: Pace,
+    /// Where hosts go back to.
+    pub(crate) back: Option<Back>,
 }
 
 /// Parses any name, version or limit of the model.
@@ -66,6 +69,8 @@ impl Installation {
             build: build(NEW),
             topology,
             passed: BTreeSet::new(),
+            pace: Pace::Careful,
+            back: None,
         }
     }
 
@@ -108,8 +113,9 @@ impl Installation {
         action: &Action,
     ) {
         let target = self.build.version.clone();
-        if let Action::RecordVersion { fleet, .. } = action {
-            self.observed.records.insert((environment.clone(), fleet.clone()), Some(target));
+        if let Action::RecordVersion { fleet, to, .. } = action {
+            let to = to.clone().unwrap_or(target);
+            self.observed.records.insert((environment.clone(), fleet.clone()), Some(to));
             return;
         }
         if let Action::SetShare { fleet, percent } = action {
@@ -123,6 +129,8 @@ impl Installation {
             return;
         }
         let Subject::Host(name) = subject else { return };
+        let own = self.back.as_ref().and_then(|back| back.hosts.get(name));
+        let target = own.map_or(target, |build| build.version.clone());
         let record = self.recorded(environment, name);
         let seen = self.observed.hosts.get_mut(name).unwrap();
         match action {
@@ -133,6 +141,7 @@ impl Installation {
                 seen.config_management = ConfigManagementState::Running;
             }
             Action::Install { .. } if seen.installed() != Some(&target) => {
+                seen.sha256 = Some(self.build.sha256.clone());
                 seen.package = PackageState::Installed(target);
                 let own = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
                 if seen.pending_migrations.is_some() {
@@ -346,7 +355,38 @@ fn to_canary(topology: &Topology) -> Pipeline {
     Pipeline { name: of("to-canary"), stages: stages.map(spec).into_iter().filter(known).collect() }
 }
 
-fn build(version: &str) -> Build {
+/// The three stages that follow: the canary's proof, gitaly, the fleet, post-deployment migrations.
+pub(crate) fn to_main(topology: &Topology) -> Pipeline {
+    let exposure = Exposure {
+        fleet: of("canary"),
+        percent: 5,
+        requests: 1000,
+        watch: Duration::from_mins(10),
+        deadline: Duration::from_hours(2),
+    };
+    let rest = ["web", "api", "git", "sidekiq"].map(of).to_vec();
+    let stages = [
+        ("gitaly", WorkSpec::Roles(vec![of("gitaly")])),
+        ("fleet", WorkSpec::Roles(rest)),
+        ("post-deployment", WorkSpec::PostDeploymentMigrations),
+    ];
+    let spec = |(number, (title, work)): (u32, (&str, WorkSpec))| StageSpec {
+        number,
+        title: format!("production {title}"),
+        environment: of("production"),
+        fleet: of("main"),
+        exposure: (number == 7).then(|| exposure.clone()),
+        approval: (number == 8).then(|| "manual tests".to_owned()),
+        share: ShareSpec::Keep,
+        qa: if number == 9 { Vec::new() } else { vec![of("smoke")] },
+        bake: Duration::from_mins(5),
+        work,
+    };
+    assert!(topology.environments.contains_key(&of::<EnvironmentName>("production")));
+    Pipeline { name: of("to-main"), stages: (7..).zip(stages).map(spec).collect() }
+}
+
+pub(crate) fn build(version: &str) -> Build {
     Build {
         package: of("gitlab-ee"),
         version: of(version),

@@ -20,12 +20,12 @@ pub(crate) fn request(installation: &Installation) -> Request<'_> {
         build: &installation.build,
         observed: &installation.observed,
         passed: &installation.passed,
-        pace: serin_model::Pace::Careful,
-        back: None,
+        pace: installation.pace,
+        back: installation.back.as_ref(),
     }
 }
 
-fn golden(name: &str, text: &str) {
+pub(crate) fn golden(name: &str, text: &str) {
     insta::with_settings!({
         snapshot_path => "../golden",
         prepend_module_to_snapshot => false,

@@ -8,6 +8,8 @@ mod installation;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod ways_back;
+#[cfg(test)]
 mod linter;
 #[cfg(test)]
 #[expect(clippy::wildcard_enum_match_arm, reason = "the claim is about these actions")]

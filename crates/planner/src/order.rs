@@ -1,5 +1,6 @@
-//! The expedited pace: the stages of an environment become one, so that nothing waits but for what must come before.
+//! The order of work across the stages of an environment: what an expedited plan makes of them, and a rollback.
 //!
+//! At the expedited pace they become one, so that nothing waits but for what must come before.
 //! What is done while hosts serve (config management, records, checks and fetches) is done for all of them first; hosts
 //! are changed in the order of the stages, all hosts of a stage at once.
 
@@ -27,6 +28,24 @@ pub(crate) fn merge(stages: Vec<Stage>) -> Vec<Stage> {
         }
     }
     merged.into_iter().filter_map(merge_group).collect()
+}
+
+/// Moves what is done while hosts serve before the first change in each environment: a rollback must know that every
+/// host can go back before one does.
+pub(crate) fn prepare_first(mut stages: Vec<Stage>) -> Vec<Stage> {
+    for index in 0..stages.len() {
+        let (before, rest) = stages.split_at_mut(index);
+        let Some(stage) = rest.first_mut() else { break };
+        let first = before.iter_mut().find(|s| s.environment == stage.environment);
+        let prepares = |phase: &Phase| place(phase, 0) == Place::Prepare(2);
+        let Some(target) = first.and_then(|s| s.phases.iter_mut().find(|p| prepares(p))) else {
+            continue;
+        };
+        for phase in stage.phases.extract_if(.., |phase| prepares(phase)) {
+            add(target, phase);
+        }
+    }
+    stages
 }
 
 fn merge_group(group: Vec<Stage>) -> Option<Stage> {

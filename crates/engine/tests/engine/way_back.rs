@@ -1,0 +1,203 @@
+//! The way back: from a halt at any moment, every touched host gets exactly what the journal recorded before.
+
+use crate::installation::{Installation, build, of, to_main};
+use crate::world::World;
+use serin_engine::{History, NoWayBack, Run, Scope, Status};
+use serin_model::{
+    Action, Back, DebVersion, HostName, MigrationKind, Pace, Pipeline, PipelineName, RunId,
+};
+use serin_planner::Recipes;
+use std::collections::BTreeMap;
+
+const INSTALLATION: &str = "
+production lb-01 lb-02
+  main deploy-01 gitaly-01 web-01..03
+  canary web-cny-01
+";
+
+fn pipelines() -> BTreeMap<PipelineName, Pipeline> {
+    let installation = Installation::new(INSTALLATION);
+    let all = [installation.pipeline, to_main(&installation.topology)];
+    all.into_iter().map(|pipeline| (pipeline.name.clone(), pipeline)).collect()
+}
+
+/// A world in which the build has reached the canary by run r-1, and goes on to main by the world's own run, r-2.
+fn promoted() -> (World, Vec<(RunId, Run)>) {
+    let mut first = World::new(Installation::new(INSTALLATION));
+    first.drive();
+    assert_eq!(first.run.status, Status::Finished);
+    let mut truth = first.truth;
+    truth.pipeline = to_main(&truth.topology);
+    (World::new(truth), vec![(of("r-1"), first.run)])
+}
+
+fn versions(world: &World) -> BTreeMap<HostName, DebVersion> {
+    let hosts = world.truth.observed.hosts.iter();
+    hosts.filter_map(|(host, seen)| Some((host.clone(), seen.installed()?.clone()))).collect()
+}
+
+/// Begins a rollback of what a history has done.
+fn roll_back(
+    world: &World,
+    runs: &[(RunId, Run)],
+    scope: &Scope,
+    pace: Pace,
+) -> Result<World, NoWayBack> {
+    let way = History(runs).way_back(scope)?;
+    let known = |(host, version): (&HostName, &DebVersion)| {
+        let known = History(runs).build(host, version).cloned();
+        (host.clone(), known.unwrap_or_else(|| build(version.as_str())))
+    };
+    let hosts = way.hosts.iter().map(known).collect();
+    let back = Back { undoes: way.undoes, hosts, records: way.records };
+    let mut truth = world.truth.clone();
+    let pipelines = pipelines();
+    let recipes = Recipes { topology: &truth.topology, pipelines: &pipelines };
+    truth.pipeline = recipes.rollback(of("rollback"), &back, pace);
+    truth.passed.clear();
+    (truth.pace, truth.back) = (pace, Some(back));
+    Ok(World::new(truth))
+}
+
+/// Goes on until something holds, approving what waits for approval.
+fn until(mut world: World, holds: impl Fn(&World) -> bool) -> World {
+    while !holds(&world) {
+        world.approve();
+        assert!(world.turn() && !world.run.is_over(), "it never held: {:?}", world.run.status);
+    }
+    world
+}
+
+fn halted(mut world: World) -> World {
+    world.halt();
+    world.drive();
+    assert!(matches!(world.run.status, Status::Halted(_)), "{:?}", world.run.status);
+    world
+}
+
+fn installed(world: &World, action: &str) -> usize {
+    let steps = world.run.plan.steps().filter(|(_, _, step)| step.action.name() == action);
+    steps.filter(|(_, _, step)| world.run.is_done(&step.id)).count()
+}
+
+/// The promotion has changed gitaly and two web hosts, and halted.
+fn half_promoted() -> (World, Vec<(RunId, Run)>, BTreeMap<HostName, DebVersion>) {
+    let (world, mut runs) = promoted();
+    let before = versions(&world);
+    let world = halted(until(world, |world| installed(world, "install") == 3));
+    runs.push((of("r-2"), world.run.clone()));
+    (world, runs, before)
+}
+
+#[test]
+fn from_a_halt_at_any_moment_of_a_promotion_every_touched_host_gets_what_it_had() {
+    let mut rollbacks = 0;
+    let (mut world, runs) = promoted();
+    let before = versions(&world);
+    while !world.run.is_over() {
+        for _ in 0..5 {
+            world.approve();
+            world.turn();
+        }
+        if world.run.is_over() {
+            break;
+        }
+        let halted = halted(world.clone());
+        let runs = [runs.as_slice(), &[(of("r-2"), halted.run.clone())]].concat();
+        for pace in [Pace::Careful, Pace::Expedited] {
+            let mut back = match roll_back(&halted, &runs, &Scope::Run(of("r-2")), pace) {
+                Ok(back) => back,
+                Err(NoWayBack::NothingChanged | NoWayBack::PointOfNoReturn { .. }) => continue,
+                Err(other) => panic!("{other}"),
+            };
+            back.drive();
+            assert_eq!(back.run.status, Status::Finished);
+            assert_eq!(versions(&back), before);
+            assert_eq!(back.run.out_of_service(), []);
+            let lbs = back.truth.observed.load_balancers.values();
+            assert!(lbs.flat_map(|lb| lb.servers.values()).all(|seen| seen.up));
+            rollbacks += 1;
+        }
+    }
+    assert!(rollbacks > 40, "only {rollbacks} moments had anything to go back from");
+}
+
+#[test]
+fn a_rollback_that_was_given_up_in_its_middle_is_gone_through_to_its_end() {
+    let (world, mut runs, before) = half_promoted();
+    let place = Scope::Place(of("production"), None);
+    let back = roll_back(&world, &runs, &place, Pace::Careful).unwrap();
+    let mut half = halted(until(back, |world| installed(world, "install") == 1));
+    assert!(versions(&half) != before, "it is in its middle");
+    let (by, why) = ("ada".to_owned(), "wrong one".to_owned());
+    half.input(serin_engine::Input::Command(serin_engine::Command::Cancel { by, why })).unwrap();
+    runs.push((of("r-3"), half.run.clone()));
+    let mut rest = roll_back(&half, &runs, &place, Pace::Careful).unwrap();
+    rest.drive();
+    assert_eq!(rest.run.status, Status::Finished);
+    assert_eq!(versions(&rest), before);
+    runs.push((of("r-4"), rest.run.clone()));
+    let again = History(&runs).way_back(&place);
+    assert!(matches!(&again, Err(NoWayBack::IsRollback(run)) if *run == of("r-4")), "{again:?}");
+}
+
+#[test]
+fn a_rollback_changes_no_host_before_every_host_is_known_to_be_able_to_go_back() {
+    let (world, runs, _) = half_promoted();
+    let scope = Scope::Run(of("r-2"));
+    for pace in [Pace::Careful, Pace::Expedited] {
+        let mut back = roll_back(&world, &runs, &scope, pace).unwrap();
+        while installed(&back, "install") == 0 {
+            assert!(back.turn());
+        }
+        let fetches = back.run.plan.steps().filter(|(_, _, step)| step.action == Action::Fetch);
+        assert_eq!(installed(&back, "fetch"), fetches.count(), "{pace:?}");
+    }
+}
+
+#[test]
+fn past_post_deployment_migrations_there_is_no_way_back_and_they_are_named() {
+    let (mut world, mut runs) = promoted();
+    let begun = |world: &World| {
+        let mut steps = world.run.plan.steps();
+        steps.any(|(_, _, step)| {
+            step.action == Action::Migrate(MigrationKind::PostDeployment)
+                && world.run.attempts(&step.id) > 0
+        })
+    };
+    while !begun(&world) {
+        world.approve();
+        assert!(world.turn());
+    }
+    runs.push((of("r-2"), world.run.clone()));
+    for scope in [Scope::Run(of("r-2")), Scope::Place(of("production"), None), Scope::Release] {
+        let why = History(&runs).way_back(&scope).unwrap_err();
+        let NoWayBack::PointOfNoReturn { run, .. } = &why else { panic!("{why}") };
+        assert_eq!(*run, of("r-2"));
+    }
+}
+
+#[test]
+fn a_release_goes_back_on_every_host_to_what_it_had_before_the_first_of_its_runs() {
+    let (world, runs, _) = half_promoted();
+    let mut back = roll_back(&world, &runs, &Scope::Release, Pace::Expedited).unwrap();
+    back.drive();
+    assert_eq!(back.run.status, Status::Finished);
+    let old: DebVersion = of("1.0");
+    assert!(versions(&back).values().all(|version| *version == old), "{:?}", versions(&back));
+}
+
+#[test]
+fn what_a_later_run_has_changed_is_not_undone_past_it() {
+    let (world, mut runs, _) = half_promoted();
+    let mut newer = world.truth.clone();
+    newer.build = serin_model::Build { sha256: of(&"ef".repeat(32)), ..build("3.0") };
+    newer.pipeline = pipelines().remove(&of::<PipelineName>("to-canary")).unwrap();
+    let mut newer = World::new(newer);
+    newer.drive();
+    runs.push((of("r-3"), newer.run.clone()));
+    let why = History(&runs).way_back(&Scope::Run(of("r-1"))).unwrap_err();
+    assert!(matches!(&why, NoWayBack::ChangedSince { later, .. } if *later == of("r-3")), "{why}");
+    let nothing = History(&runs).way_back(&Scope::Place(of("staging"), None)).unwrap_err();
+    assert_eq!(nothing, NoWayBack::NothingChanged);
+}
