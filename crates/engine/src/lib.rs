@@ -16,9 +16,11 @@ mod steps;
 pub mod decide;
 pub mod due;
 pub mod admission;
+pub mod environment;
 
 pub use admission::{NotAdmitted, View};
 pub use decide::{Command, Input, Refusal, decide};
 pub use due::{Due, Effect, Mode, Watch, due};
+pub use environment::{EnvironmentEvent, EnvironmentState};
 pub use event::{Event, Outcome};
 pub use run::{IllegalEvent, OutOfService, Run, Status, StepState};

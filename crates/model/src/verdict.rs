@@ -3,7 +3,7 @@
 //! A gate, a guard or a step never answers with a bare "no": it names a [`Reason`]. Terminal, journal and, later, web
 //! and chat all print the same words, because they all print this type.
 
-use crate::{EnvironmentName, HostName, RunId, time};
+use crate::{EnvironmentName, Held, HostName, RunId, time};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -103,6 +103,8 @@ pub enum Reason {
         /// The run.
         run: RunId,
     },
+    /// A hold or a freeze window is on.
+    Held(Box<Held>),
     /// A person asked for it.
     Person {
         /// Who.
@@ -168,6 +170,7 @@ impl fmt::Display for Reason {
             }
             Self::StepFailed { host, step, reason } => write!(f, "{step} on {host}: {reason}"),
             Self::Claimed { environment, run } => write!(f, "{environment} belongs to run {run}"),
+            Self::Held(held) => held.fmt(f),
             Self::Person { who, why } => write!(f, "{who} asked for it: {why}"),
             Self::Interrupted => f.write_str("the controller was interrupted"),
         }

@@ -101,6 +101,7 @@ fn show(event: &Event) -> String {
         | Event::DrainLost { .. }
         | Event::ShareLost { .. }
         | Event::AlertsChanged { .. }
+        | Event::HeldChanged { .. }
         | Event::BakeProgressed { .. }
         | Event::HaltRequested { .. }
         | Event::Halted

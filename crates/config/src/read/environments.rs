@@ -58,6 +58,8 @@ fn environment(
         config_management: None,
         alerts: raw.alerts.as_ref().map(|alerts| sources::alerts(reader, alerts)),
         qa: sources::qa(reader, &raw.qa),
+        freeze: Vec::new(),
+        overriding: serin_model::Overriding::OnePerson,
     };
     environment.config_management = raw
         .config_management

@@ -209,6 +209,8 @@ fn environment<'a>(name: &str, lbs: impl Iterator<Item = &'a str>) -> Environmen
             attribution: None,
         }),
         qa: BTreeMap::new(),
+        freeze: Vec::new(),
+        overriding: Overriding::OnePerson,
     }
 }
 
