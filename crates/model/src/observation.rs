@@ -93,6 +93,8 @@ pub struct LbObservation {
     pub worker: String,
     /// All servers of all backends.
     pub servers: BTreeMap<(BackendName, ServerName), ServerObservation>,
+    /// How each backend chooses a server, in HAProxy's words; one that it does not tell is missing.
+    pub balance: BTreeMap<BackendName, String>,
     /// Workers of before a reload that still serve.
     pub leaving: Workers,
 }
@@ -131,6 +133,8 @@ pub struct ServerObservation {
     pub address: String,
     /// Whether an agent may override what HAProxy is told.
     pub agent: bool,
+    /// Whether it gets traffic only when no other server is left.
+    pub backup: bool,
     /// Milliseconds since its state last changed, as HAProxy counts them (whole seconds).
     pub last_change_ms: u64,
 }

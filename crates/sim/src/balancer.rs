@@ -111,6 +111,7 @@ impl Balancer {
                 total_sessions: 0,
                 address: server.host.to_string(),
                 agent: false,
+                backup: false,
                 last_change_ms: 0,
             };
             (key.clone(), seen)
@@ -119,6 +120,7 @@ impl Balancer {
             observed_at,
             worker: self.worker.to_string(),
             servers: servers.collect(),
+            balance: BTreeMap::new(),
             leaving: Workers {
                 count: u32::from(leaving),
                 sessions: if leaving { self.leaving.clone() } else { BTreeMap::new() },

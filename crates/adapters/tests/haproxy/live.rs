@@ -37,6 +37,14 @@ async fn a_drained_server_keeps_its_session_until_it_ends_and_comes_back() {
 }
 
 #[tokio::test]
+async fn it_is_seen_how_backends_balance() {
+    let rig = Rig::start().await;
+    let seen = rig.port.observe(&rig.lb).await.unwrap();
+    assert_eq!(seen.balance.get(&"web".parse().unwrap()).map(String::as_str), Some("roundrobin"));
+    assert!(!at(&seen, "web/web-01").backup);
+}
+
+#[tokio::test]
 async fn a_server_out_of_maintenance_is_not_up_before_a_check() {
     let rig = Rig::start().await;
     let server = [key("seldom/web-01")];

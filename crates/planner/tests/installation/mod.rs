@@ -405,6 +405,7 @@ fn no_servers() -> LbObservation {
         observed_at: Timestamp::from_millis(0),
         worker: "1".to_owned(),
         servers: BTreeMap::new(),
+        balance: BTreeMap::new(),
         leaving: Workers::default(),
     }
 }
@@ -422,6 +423,7 @@ pub(crate) fn up(address: &str) -> ServerObservation {
         total_sessions: 0,
         address: address.to_owned(),
         agent: false,
+        backup: false,
         last_change_ms: 0,
     }
 }
