@@ -139,6 +139,7 @@ impl Pages {
             Event::FenceRaised { .. }
             | Event::EnvironmentLeft { .. }
             | Event::AlertsChanged { .. }
+            | Event::HeldChanged { .. }
             | Event::BakeProgressed { .. } => {}
         }
         Ok(())
