@@ -1,5 +1,9 @@
 //! The command line. Its help is where a release manager learns Serin.
 
+mod environment;
+
+pub(crate) use environment::{Hold, HoldCommand, Place, ShareOf, Start};
+
 use clap::{Args, Parser, Subcommand};
 use serin_model::{DebVersion, PipelineName, RunId};
 use serin_traffic::{BaseUrl, Endpoint};
@@ -47,7 +51,7 @@ pub(crate) enum Command {
     /// Show what a run would do, without doing anything
     Plan(Recipe),
     /// Run a pipeline for a build, in the foreground
-    Run(Recipe),
+    Run(Start),
     /// Show every environment: who it belongs to, what goes on there, which hosts are out of service
     Status,
     /// List all runs, newest first
@@ -70,8 +74,18 @@ pub(crate) enum Command {
         /// The run [default: the one that is not over]
         run: Option<RunId>,
     },
-    /// Say everything that blocks now: alerts, claims, halts, hosts out of service
+    /// Say everything that blocks now: alerts, claims, halts, holds, hosts out of service
     Why,
+    /// Keep runs from starting in an environment, or let them again
+    Hold(Hold),
+    /// Show the share of traffic that a canary gets, or set it
+    Share(ShareOf),
+    /// Compare what load balancers have with what was intended
+    Drift {
+        /// Put right what differs
+        #[arg(long)]
+        fix: bool,
+    },
     /// Send constant HTTP traffic, and say exactly what came back
     Traffic(Traffic),
     /// Check or print things about the configuration
@@ -145,7 +159,7 @@ pub(crate) struct Traffic {
     pub(crate) seed: u64,
 }
 
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     let parsed: Result<jiff::SignedDuration, _> = text.parse();
     parsed
         .ok()

@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod clock;
 pub mod controller;
+pub mod drift;
 pub mod environment;
 pub mod inbox;
 pub mod perform;

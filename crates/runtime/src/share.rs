@@ -190,6 +190,9 @@ impl<'a> Sharing<'a> {
     /// # Errors
     /// With why it could not.
     pub async fn canary(self, percent: u32) -> Result<Canary, Refused> {
+        if percent > 100 {
+            return Err(Refused::TooMuch(percent));
+        }
         let fleet = || self.fleet.clone();
         let known = self.environment.fleets.get(self.fleet);
         let known = known.ok_or_else(|| Refused::NoSuchFleet(fleet()))?;

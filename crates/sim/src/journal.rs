@@ -93,7 +93,10 @@ impl SimJournal {
         let read = |body: &String| {
             let record = Record { seq: 0, at: append.at, body: body.clone() };
             match records::read_environment(append.environment, &record) {
-                Ok(event) => format!("{event:?}"),
+                Ok(event) => {
+                    self.shared.now().ledger.of_environment(append.environment, &event);
+                    format!("{event:?}")
+                }
                 Err(error) => error.to_string(),
             }
         };

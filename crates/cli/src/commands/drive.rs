@@ -1,7 +1,7 @@
 //! Acting for a run: starting one, adopting one, and deciding about one.
 
-use super::plan;
-use crate::args::{Decision, Recipe};
+use super::{allowed, plan};
+use crate::args::{Decision, Recipe, Start};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure, chain};
 use crate::show::{line, progress::Progress};
@@ -17,19 +17,24 @@ use tokio::sync::mpsc;
 /// How long to wait for the process that acts for a run to answer a command.
 const ANSWER: Duration = Duration::from_secs(20);
 
-pub(crate) async fn run(context: &Context, recipe: &Recipe) -> Result<Code, Failure> {
+pub(crate) async fn run(context: &Context, start: &Start) -> Result<Code, Failure> {
+    let recipe = &start.recipe;
     free(context, recipe).await?;
     let ports = context.ports()?;
     let planned = plan::make(context, &ports, recipe).await?;
     if !context.json() {
-        plan::print(&planned, recipe);
+        plan::print(context, &planned, recipe).await?;
         line("");
     }
     if planned.plan.is_empty() {
         return Ok(Code::Done);
     }
+    let through = allowed::check(context, &planned.plan, start).await?;
     let now = context.clock.now();
+    let plan = planned.plan.clone();
     let id = serin_runtime::start(context.journal.as_ref(), planned.plan, &user(), now).await?;
+    // Nothing happens before a controller adopts it: what it is let through is recorded by then.
+    through.record(context, &plan, start, &id).await?;
     if !context.json() {
         line(format!(
             "run {id} begins; from another terminal: serin status, serin halt {id} --reason …"

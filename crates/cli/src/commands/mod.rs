@@ -1,10 +1,15 @@
 //! One file for each command, or for commands that share one story.
 
+mod allowed;
+mod asking;
 mod builds;
 mod doctor;
+mod drift;
 mod drive;
+mod hold;
 mod look;
 mod plan;
+mod share;
 mod traffic;
 mod why;
 
@@ -39,7 +44,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
         Command::Doctor => doctor::run(&open()?).await,
         Command::Builds { limit } => builds::run(&open()?, limit).await,
         Command::Plan(recipe) => plan::show(&open()?, &recipe).await,
-        Command::Run(recipe) => drive::run(&open()?, &recipe).await,
+        Command::Run(start) => drive::run(&open()?, &start).await,
         Command::Status => look::status(&open()?).await,
         Command::Runs => look::runs(&open()?).await,
         Command::Show(what) => look::show(&open()?, what).await,
@@ -49,5 +54,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
         Command::Cancel(decision) => drive::ask(&open()?, decision, Ask::Cancel).await,
         Command::Adopt { run } => drive::adopt(&open()?, run).await,
         Command::Why => why::run(&open()?).await,
+        Command::Hold(hold) => hold::run(&open()?, hold.command).await,
+        Command::Share(share) => share::run(&open()?, share).await,
+        Command::Drift { fix } => drift::run(&open()?, fix).await,
     }
 }

@@ -20,7 +20,7 @@ pub(crate) async fn show(context: &Context, recipe: &Recipe) -> Result<Code, Fai
     if context.json() {
         line(serde_json::to_string(&planned.plan).unwrap_or_default());
     } else {
-        print(&planned, recipe);
+        print(context, &planned, recipe).await?;
     }
     Ok(Code::Done)
 }
@@ -103,7 +103,11 @@ async fn passed(
 }
 
 /// Prints a plan as a person reads it.
-pub(crate) fn print(planned: &Planned, recipe: &Recipe) {
+pub(crate) async fn print(
+    context: &Context,
+    planned: &Planned,
+    recipe: &Recipe,
+) -> Result<(), Failure> {
     let Planned { plan, report } = planned;
     let build = &plan.build;
     line(format!(
@@ -131,12 +135,13 @@ pub(crate) fn print(planned: &Planned, recipe: &Recipe) {
             }
         }
     }
-    if !report.notes.is_empty() {
+    let held = super::hold::notes(context, plan).await?;
+    if !report.notes.is_empty() || !held.is_empty() {
         line("\nnotes");
-        for note in &report.notes {
-            line(format!("  {note}"));
-        }
+        report.notes.iter().for_each(|note| line(format!("  {note}")));
+        held.iter().for_each(|note| line(format!("  {note}")));
     }
+    Ok(())
 }
 
 fn summary(phase: &serin_model::Phase) -> String {

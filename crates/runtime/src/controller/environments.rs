@@ -2,6 +2,7 @@
 
 use super::effects::Happened;
 use super::{Controller, Ended, lost};
+use crate::environment::request::answer_to;
 use crate::environment::stream::RecordError;
 use crate::environment::{EnvironmentRequest, Stream, Want, windows};
 use crate::records::ReadError;
@@ -100,7 +101,7 @@ impl Controller {
         let Want::SetShare { fleet, percent, .. } = &request.want else {
             let nobody = Canary { percent: 0 };
             let decided = self.decide_of(name, request, Ok(nobody)).await?;
-            return self.answer(name, item.id, &answer(&decided)).await;
+            return self.answer(name, item.id, &answer_to(&decided)).await;
         };
         if !self.shares.looks_at(item.id) {
             return Ok(());
@@ -140,7 +141,7 @@ impl Controller {
         let seen = if changing { Err(Refused::Changing { run, fleet: of }) } else { seen };
         let decided = self.decide_of(&name, request, seen).await?;
         if decided.refused.is_some() {
-            return self.answer(&name, command, &answer(&decided)).await;
+            return self.answer(&name, command, &answer_to(&decided)).await;
         }
         self.shares.tell_anew((name, fleet), command);
         Ok(())
@@ -171,15 +172,6 @@ impl Controller {
     ) -> Result<(), Ended> {
         let Some(lease) = self.environments.get(name) else { return Ok(()) };
         self.journal.answer(lease, command, answer).await.map_err(lost)
-    }
-}
-
-/// What whoever asked is told.
-fn answer(decided: &Decided) -> String {
-    match (&decided.refused, decided.events.last()) {
-        (Some(refused), _) => format!("refused: {refused}"),
-        (None, Some(EnvironmentEvent::HoldPlaced { id, .. })) => format!("accepted: {id}"),
-        (None, _) => "accepted".to_owned(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! What people ask of an environment, as it travels through its inbox to the process that acts there.
 
 use serde::{Deserialize, Serialize};
-use serin_engine::environment::{Ask, Asking, Canary, Override, Refused};
+use serin_engine::EnvironmentEvent;
+use serin_engine::environment::{Ask, Asking, Canary, Decided, Override, Refused};
 use serin_model::{
     DebVersion, FleetName, Held, HoldId, MidRun, Overriding, PipelineName, RunId, Timestamp, time,
 };
@@ -78,5 +79,17 @@ impl EnvironmentRequest {
             }
         };
         Asking { by: self.by, why: self.why, ask }
+    }
+}
+
+/// What an answer begins with that lets through what was asked.
+pub const ACCEPTED: &str = "accepted";
+
+/// Returns what whoever asked is told of a decision.
+pub fn answer_to(decided: &Decided) -> String {
+    match (&decided.refused, decided.events.last()) {
+        (Some(refused), _) => format!("refused: {refused}"),
+        (None, Some(EnvironmentEvent::HoldPlaced { id, .. })) => format!("{ACCEPTED}: {id}"),
+        (None, _) => ACCEPTED.to_owned(),
     }
 }
