@@ -1,7 +1,11 @@
 //! The command line. Its help is where a release manager learns Serin.
 
+mod environment;
+
+pub(crate) use environment::{Drift, Hold, HoldCommand, Past, Place, ShareOf, Start};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serin_model::{DebVersion, EnvironmentName, FleetName, InvalidName, PipelineName, RunId};
+use serin_model::{DebVersion, PipelineName, RunId};
 use serin_traffic::{BaseUrl, Endpoint};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -65,7 +69,7 @@ pub(crate) enum Command {
     /// Show what a run would do, without doing anything
     Plan(Recipe),
     /// Run a pipeline for a build, in the foreground
-    Run(Recipe),
+    Run(Start),
     /// Take the build that is on the canary to the main fleet
     Promote(Promote),
     /// Go back to what hosts had before, as the journal recorded it
@@ -98,8 +102,14 @@ pub(crate) enum Command {
         /// The run [default: the one that is not over]
         run: Option<RunId>,
     },
-    /// Say everything that blocks now: alerts, claims, halts, hosts out of service
+    /// Say everything that blocks now: alerts, claims, halts, holds, hosts out of service
     Why,
+    /// Keep runs from starting in an environment, or let them again
+    Hold(Hold),
+    /// Show the share of traffic that a canary gets, or set it
+    Share(ShareOf),
+    /// Compare what load balancers have with what was intended
+    Drift(Drift),
     /// Send constant HTTP traffic, and say exactly what came back
     Traffic(Traffic),
     /// Check or print things about the configuration
@@ -139,28 +149,6 @@ pub(crate) struct Recipe {
     pub(crate) reason: Option<String>,
 }
 
-/// An environment, or one fleet of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) environment: EnvironmentName,
-    pub(crate) fleet: Option<FleetName>,
-}
-
-impl FromStr for Place {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (environment, fleet) = match text.split_once('/') {
-            Some((environment, fleet)) => (environment, Some(fleet)),
-            None => (text, None),
-        };
-        let wrong =
-            |why: InvalidName| format!("{why}; write for example production or production/canary");
-        let environment = environment.parse().map_err(wrong)?;
-        let fleet = fleet.map(str::parse).transpose().map_err(wrong)?;
-        Ok(Self { environment, fleet })
-    }
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct Promote {
     /// Say what is missing before it may be promoted by itself, and do nothing
@@ -172,6 +160,8 @@ pub(crate) struct Promote {
     /// The pipeline
     #[arg(long, default_value = "to-main")]
     pub(crate) pipeline: PipelineName,
+    #[command(flatten)]
+    pub(crate) past: Past,
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +184,8 @@ pub(crate) struct Rollback {
     /// Why; it is recorded and shown to everybody
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) past: Past,
 }
 
 /// How hosts are treated.
@@ -216,10 +208,13 @@ pub(crate) enum Undone {
 impl FromStr for Undone {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse::<RunId>() {
-            Ok(run) => Ok(Self::Run(run)),
-            Err(_) => text.parse().map(Self::Place),
+        if let Ok(run) = text.parse::<RunId>() {
+            return Ok(Self::Run(run));
         }
+        let place: Result<Place, _> = text.parse();
+        place
+            .map(Self::Place)
+            .map_err(|why| format!("{why}; write for example r-7, production or production/canary"))
     }
 }
 
@@ -272,7 +267,7 @@ pub(crate) struct Traffic {
     pub(crate) seed: u64,
 }
 
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     let parsed: Result<jiff::SignedDuration, _> = text.parse();
     parsed
         .ok()

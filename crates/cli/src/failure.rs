@@ -101,7 +101,9 @@ impl From<serin_runtime::records::ReadError> for Failure {
         match error {
             serin_runtime::records::ReadError::Journal(error) => error.into(),
             error @ (serin_runtime::records::ReadError::Record { .. }
-            | serin_runtime::records::ReadError::Illegal { .. }) => {
+            | serin_runtime::records::ReadError::Illegal { .. }
+            | serin_runtime::records::ReadError::EnvironmentRecord { .. }
+            | serin_runtime::records::ReadError::EnvironmentIllegal { .. }) => {
                 Self::new(Code::Journal, chain(&error))
             }
         }

@@ -1,5 +1,6 @@
 //! What people see: lines for every event, tables, times. One renderer for the terminal, pipes and `show`.
 
+pub(crate) mod environment;
 pub(crate) mod json;
 pub(crate) mod lines;
 pub(crate) mod progress;

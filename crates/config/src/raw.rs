@@ -7,8 +7,8 @@ mod environment;
 mod role;
 
 pub(crate) use environment::{
-    RawAlerts, RawConfigManagement, RawEnvironment, RawFleet, RawLoadBalancer, RawQa, RawRecord,
-    RawReport,
+    RawAlerts, RawConfigManagement, RawDay, RawEnvironment, RawFleet, RawFreeze, RawLoadBalancer,
+    RawMidRun, RawQa, RawRecord, RawReport,
 };
 pub(crate) use role::{RawAction, RawAtDeadline, RawDrain, RawQuiet, RawRole, RawRoleStage};
 

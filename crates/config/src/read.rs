@@ -6,6 +6,7 @@
 
 mod built_in;
 mod environments;
+mod freeze;
 mod hosts;
 mod pipelines;
 mod roles;

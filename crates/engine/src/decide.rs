@@ -1,10 +1,11 @@
 //! Decisions: what an input makes happen, as events. The only source of events but the first.
 
+use crate::environment::run_held;
 use crate::event::{Event, Outcome};
 use crate::run::{Run, Status};
 use crate::steps::LaneState;
 use serin_model::{
-    Action, EnvironmentName, FleetName, HostName, Reason, Step, StepId, StepKind, Subject,
+    Action, EnvironmentName, FleetName, Held, HostName, Reason, Step, StepId, StepKind, Subject,
     Timestamp, Verdict,
 };
 use std::collections::BTreeMap;
@@ -68,6 +69,13 @@ pub enum Input {
         environment: EnvironmentName,
         /// What they say.
         verdict: Verdict,
+    },
+    /// An environment's stream and windows were read.
+    Held {
+        /// The environment.
+        environment: EnvironmentName,
+        /// What holds it now, without what the run was let through.
+        held: Vec<Held>,
     },
     /// HAProxy was seen to have forgotten that a host is drained.
     DrainLost {
@@ -165,6 +173,7 @@ pub fn decide(run: &Run, input: Input, now: Timestamp) -> Result<Vec<Event>, Ref
         Input::Begin { step } => begin(run, step),
         Input::Ended { step, attempt, outcome } => ended(run, step, attempt, outcome, now),
         Input::Alerts { environment, verdict } => Ok(alerts(run, &environment, &verdict, now)),
+        Input::Held { environment, held } => Ok(run_held::decide(run, &environment, &held)),
         Input::DrainLost { host, servers } => Ok(vec![Event::DrainLost { host, servers }]),
         Input::ShareLost { fleet, servers } => Ok(vec![Event::ShareLost { fleet, servers }]),
         Input::Problem(reason) | Input::Command(Command::Halt(reason)) => Ok(halt(run, reason)),
@@ -316,6 +325,11 @@ fn alerts(
                 events.push(ended(Outcome::Failed(reason.clone())));
             }
             (Action::Guard, None, Verdict::Pass) => {
+                if let Some(reason) = run_held::in_the_way(run, environment) {
+                    events.push(ended(Outcome::Failed(reason.clone())));
+                    events.push(Event::HaltRequested { reason });
+                    continue;
+                }
                 events.push(ended(Outcome::Done("no alert that counts is firing".to_owned())));
             }
             (Action::Bake { duration }, None, verdict) => {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serin_model::{
-    EnvironmentName, FleetName, HostName, Plan, Reason, StepId, Timestamp, Verdict, time,
+    EnvironmentName, FleetName, Held, HostName, Plan, Reason, StepId, Timestamp, Verdict, time,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -88,6 +88,13 @@ pub enum Event {
         verdict: Verdict,
         /// Since when.
         since: Timestamp,
+    },
+    /// What holds an environment, for this run, is not what it was.
+    HeldChanged {
+        /// The environment.
+        environment: EnvironmentName,
+        /// What holds it now; empty: nothing.
+        held: Vec<Held>,
     },
     /// A bake came further, or began again.
     BakeProgressed {

@@ -17,10 +17,12 @@ pub mod decide;
 pub mod due;
 pub mod admission;
 pub mod history;
+pub mod environment;
 
 pub use admission::{NotAdmitted, View};
 pub use decide::{Command, Input, Refusal, decide, is_watch};
 pub use due::{Due, Effect, Mode, Watch, due};
+pub use environment::{EnvironmentEvent, EnvironmentState};
 pub use event::{Event, Outcome};
 pub use history::{History, NoWayBack, Scope, WayBack};
 pub use run::{IllegalEvent, OutOfService, Run, Status, StepState};

@@ -7,8 +7,8 @@
 use crate::event::{Event, Outcome};
 use crate::steps::{LaneState, StepRecord, Steps};
 use serin_model::{
-    Action, EnvironmentName, HostName, Lane, Plan, Reason, Stage, Step, StepId, Subject, Timestamp,
-    Verdict,
+    Action, EnvironmentName, Held, HostName, Lane, Plan, Reason, Stage, Step, StepId, Subject,
+    Timestamp, Verdict,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub struct Run {
     pub environments: BTreeMap<EnvironmentName, Entered>,
     /// What alerts say, and since when, by environment; one that is missing has not been read by this process.
     pub alerts: BTreeMap<EnvironmentName, (Verdict, Timestamp)>,
+    /// Holds and windows that are on, by environment, without those that the run was let through.
+    pub held: BTreeMap<EnvironmentName, Vec<Held>>,
     steps: Steps,
     /// The stage and phase that are worked on, by their places in the plan; beyond the last stage when all is done.
     cursor: (usize, usize),
@@ -105,6 +107,7 @@ impl Run {
             holder: String::new(),
             environments: BTreeMap::new(),
             alerts: BTreeMap::new(),
+            held: BTreeMap::new(),
             steps,
             cursor: (0, 0),
         };
@@ -153,6 +156,7 @@ impl Run {
             Event::EnvironmentLeft { environment } => {
                 self.environments.remove(environment);
                 self.alerts.remove(environment);
+                self.held.remove(environment);
             }
             Event::AttemptStarted { step, attempt, term } => {
                 self.attempt_started(step, *attempt, *term)?;
@@ -164,6 +168,9 @@ impl Run {
             Event::DrainLost { .. } | Event::ShareLost { .. } => {}
             Event::AlertsChanged { environment, verdict, since } => {
                 self.alerts.insert(environment.clone(), (verdict.clone(), *since));
+            }
+            Event::HeldChanged { environment, held } => {
+                self.held.insert(environment.clone(), held.clone());
             }
             Event::BakeProgressed { step, watched, sample } => {
                 let record = self.record_mut(step)?;
@@ -326,6 +333,7 @@ impl Run {
         // Nobody watched while nobody acted: a bake begins again, and alerts are read again. Times that another
         // machine's clock gave are nothing to wait for.
         self.alerts.clear();
+        self.held.clear();
         for record in &mut self.steps.records {
             record.watched = Duration::ZERO;
             record.sample = None;

@@ -11,7 +11,7 @@ mod sqlite;
 
 pub use memory::{FailMode, MemoryJournal};
 pub use port::{
-    Append, AppendError, ClaimChange, CommandId, Holder, Inbox, Journal, JournalError, Lease,
-    LeaseRefused, Record, RunSummary, Scope,
+    Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Holder, Inbox, Journal,
+    JournalError, Lease, LeaseRefused, Record, RunSummary, Scope,
 };
 pub use sqlite::SqliteJournal;

@@ -7,8 +7,8 @@
 
 use crate::lease::{Attempt, LeaseTable, Sighting, take_patiently};
 use crate::port::{
-    Append, AppendError, ClaimChange, CommandId, Holder, Inbox, Journal, JournalError, Lease,
-    LeaseRefused, Record, RunSummary, Scope,
+    Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Holder, Inbox, Journal,
+    JournalError, Lease, LeaseRefused, Record, RunSummary, Scope,
 };
 use async_trait::async_trait;
 use serin_model::{EnvironmentName, RunId, Timestamp};
@@ -23,7 +23,7 @@ pub struct MemoryJournal {
     process: u64,
 }
 
-/// How the next [`Journal::append`] or [`Journal::create_run`] goes wrong.
+/// How the next append or [`Journal::create_run`] goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailMode {
     /// Nothing is written, and the caller gets [`JournalError::Storage`].
@@ -39,6 +39,7 @@ struct Shared {
     runs: Vec<StoredRun>,
     leases: BTreeMap<Scope, StoredLease>,
     claims: BTreeMap<EnvironmentName, RunId>,
+    environments: BTreeMap<EnvironmentName, Vec<Record>>,
     commands: Vec<StoredCommand>,
     processes: u64,
     dead: BTreeSet<u64>,
@@ -169,6 +170,20 @@ impl Journal for MemoryJournal {
         Ok(self.alive()?.claims.clone())
     }
 
+    async fn read_environment(
+        &self,
+        environment: &EnvironmentName,
+        after: u64,
+    ) -> Result<Vec<Record>, JournalError> {
+        let shared = self.alive()?;
+        let records = shared.environments.get(environment).into_iter().flatten();
+        Ok(records.filter(|record| record.seq > after).cloned().collect())
+    }
+
+    async fn append_environment(&self, append: &EnvironmentAppend<'_>) -> Result<u64, AppendError> {
+        self.alive()?.write(|shared| shared.append_environment(append))
+    }
+
     async fn send(
         &self,
         environment: &EnvironmentName,
@@ -286,6 +301,20 @@ impl Shared {
         }
         self.claims = claims;
         Ok(found + u64::try_from(append.records.len()).unwrap_or(u64::MAX))
+    }
+
+    fn append_environment(&mut self, append: &EnvironmentAppend<'_>) -> Result<u64, AppendError> {
+        self.check_lease(&append.lease())?;
+        let stream = self.environments.entry(append.environment.clone()).or_default();
+        let found = stream.last().map_or(0, |record| record.seq);
+        if found != append.expected {
+            return Err(AppendError::Conflict { expected: append.expected, found });
+        }
+        let numbered = append.records.iter().zip(found + 1..);
+        let record =
+            |(body, seq): (&String, u64)| Record { seq, at: append.at, body: body.clone() };
+        stream.extend(numbered.map(record));
+        Ok(stream.last().map_or(0, |record| record.seq))
     }
 
     fn claims_after(

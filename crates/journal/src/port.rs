@@ -60,6 +60,20 @@ pub trait Journal: Send + Sync {
     /// Returns which run each claimed environment belongs to.
     async fn claims(&self) -> Result<BTreeMap<EnvironmentName, RunId>, JournalError>;
 
+    /// Returns the records of an environment after a sequence number, in order; 0 returns all.
+    ///
+    /// An environment of which nothing was ever recorded has none. What is returned is proven like a run's records.
+    async fn read_environment(
+        &self,
+        environment: &EnvironmentName,
+        after: u64,
+    ) -> Result<Vec<Record>, JournalError>;
+
+    /// Appends records to an environment's own stream, all or nothing, and returns the new last sequence number.
+    ///
+    /// As durable as [`Journal::append`]. Its lease is checked first, then its last number.
+    async fn append_environment(&self, append: &EnvironmentAppend<'_>) -> Result<u64, AppendError>;
+
     /// Puts a command into an environment's inbox.
     async fn send(
         &self,
@@ -102,6 +116,30 @@ pub struct Append<'a> {
     pub claims: &'a [ClaimChange],
 }
 
+/// What to append to the stream of an environment.
+///
+/// It is the environment's own: whoever acts there writes it, a run's process or a person's.
+#[derive(Debug, Clone)]
+pub struct EnvironmentAppend<'a> {
+    /// The environment.
+    pub environment: &'a EnvironmentName,
+    /// The sequence number of its last record, as the caller knows it; 0: it has none.
+    pub expected: u64,
+    /// The records, as text.
+    pub records: &'a [String],
+    /// When they happened.
+    pub at: Timestamp,
+    /// The epoch of the environment's lease, which must be current.
+    pub epoch: u64,
+}
+
+impl EnvironmentAppend<'_> {
+    /// Returns the lease that must be current.
+    pub fn lease(&self) -> Lease {
+        Lease { scope: Scope::Environment(self.environment.clone()), epoch: self.epoch }
+    }
+}
+
 /// A change of who an environment belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimChange {
@@ -111,10 +149,10 @@ pub enum ClaimChange {
     Release(EnvironmentName),
 }
 
-/// A record of a run.
+/// A record of a run or of an environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its number in the run, from 1 without gaps.
+    /// Its number in its stream, from 1 without gaps.
     pub seq: u64,
     /// When it was written.
     pub at: Timestamp,
@@ -219,8 +257,8 @@ pub enum AppendError {
         /// The number that is current.
         current: u64,
     },
-    /// The run has other records than the caller knows.
-    #[error("the run has {found} records, {expected} were expected")]
+    /// The stream has other records than the caller knows.
+    #[error("there are {found} records, {expected} were expected")]
     Conflict {
         /// What the caller knows.
         expected: u64,

@@ -1,7 +1,7 @@
 //! The journal in one SQLite file: for one machine, with nothing to install or run.
 //!
-//! Invariants: an append that returned is synced to the disk; every stored row carries a checksum, and those of a run's
-//! records are chained; all writing is done in IMMEDIATE transactions; a lease's number never goes back. Any number of
+//! Invariants: an append that returned is synced to the disk; every stored row carries a checksum, and those of a
+//! stream's records are chained; all writing is done in IMMEDIATE transactions; a lease's number never goes back. Any number of
 //! processes on one machine may use the file at once. It is not for a network file system, whose locks and shared memory
 //! SQLite cannot trust.
 //!
@@ -17,8 +17,8 @@ mod setup;
 use self::store::Store;
 use crate::lease::{Attempt, LeaseTable, Sighting, take_patiently};
 use crate::port::{
-    Append, AppendError, CommandId, Holder, Inbox, Journal, JournalError, Lease, LeaseRefused,
-    Record, RunSummary, Scope,
+    Append, AppendError, CommandId, EnvironmentAppend, Holder, Inbox, Journal, JournalError, Lease,
+    LeaseRefused, Record, RunSummary, Scope,
 };
 use async_trait::async_trait;
 use serin_model::{EnvironmentName, RunId, Timestamp};
@@ -136,6 +136,31 @@ impl Journal for SqliteJournal {
 
     async fn claims(&self) -> Result<BTreeMap<EnvironmentName, RunId>, JournalError> {
         self.call(Store::claims).await
+    }
+
+    async fn read_environment(
+        &self,
+        environment: &EnvironmentName,
+        after: u64,
+    ) -> Result<Vec<Record>, JournalError> {
+        let environment = environment.clone();
+        self.call(move |store| store.read_environment(&environment, after)).await
+    }
+
+    async fn append_environment(&self, append: &EnvironmentAppend<'_>) -> Result<u64, AppendError> {
+        let EnvironmentAppend { environment, expected, records, at, epoch } = append.clone();
+        let (environment, records) = (environment.clone(), records.to_vec());
+        self.call(move |store| {
+            let (environment, records) = (&environment, &records);
+            store.append_environment(&EnvironmentAppend {
+                environment,
+                expected,
+                records,
+                at,
+                epoch,
+            })
+        })
+        .await
     }
 
     async fn send(

@@ -7,6 +7,7 @@
 pub mod argv;
 pub mod build;
 pub mod digest;
+pub mod hold;
 pub mod names;
 pub mod observation;
 pub mod pipeline;
@@ -20,13 +21,16 @@ pub mod version;
 pub use argv::{Argument, Argv, InvalidArgument};
 pub use build::{Build, BuildKind};
 pub use digest::{InvalidSha256, Sha256};
+pub use hold::{
+    FreezeWindow, Held, HeldBy, HoldId, HoldName, InvalidHold, MidRun, Weekday, WindowTime,
+};
 pub use names::{
     BackendName, EnvironmentName, FleetName, HostName, InvalidName, LbName, PackageName,
     PipelineName, QaName, RoleName, RunId, ServerName, ServiceName,
 };
 pub use observation::{
     AdminState, ConfigManagementState, HostObservation, LbObservation, Observed, PackageState,
-    ServerObservation, Workers,
+    ServerKind, ServerObservation, Workers,
 };
 pub use pipeline::{Exposure, Pipeline, ShareSpec, StageSpec, WorkSpec};
 pub use plan::{
@@ -38,7 +42,7 @@ pub use policy::{
 pub use time::Timestamp;
 pub use topology::{
     AlertSource, Attribution, ConfigManagement, Environment, Fleet, Host, LbServer, LoadBalancer,
-    QaReport, QaSuite, Topology, VersionRecord,
+    Overriding, QaReport, QaSuite, Topology, VersionRecord,
 };
 pub use verdict::{Reason, Verdict};
 pub use version::{DebVersion, InvalidVersion};

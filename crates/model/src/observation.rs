@@ -95,6 +95,8 @@ pub struct LbObservation {
     pub worker: String,
     /// All servers of all backends.
     pub servers: BTreeMap<(BackendName, ServerName), ServerObservation>,
+    /// How each backend chooses a server, in HAProxy's words; one that it does not tell is missing.
+    pub balance: BTreeMap<BackendName, String>,
     /// Workers of before a reload that still serve.
     pub leaving: Workers,
 }
@@ -133,8 +135,19 @@ pub struct ServerObservation {
     pub address: String,
     /// Whether an agent may override what HAProxy is told.
     pub agent: bool,
+    /// Whether it takes part in balancing, or stands by.
+    pub kind: ServerKind,
     /// Milliseconds since its state last changed, as HAProxy counts them (whole seconds).
     pub last_change_ms: u64,
+}
+
+/// Whether a server takes part in balancing, in HAProxy's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerKind {
+    /// It does.
+    Active,
+    /// Only when no active server is left.
+    Backup,
 }
 
 /// HAProxy's three admin states.

@@ -1,8 +1,8 @@
 //! What there is: environments, fleets, hosts, load balancers, and where alerts and tests come from.
 
 use crate::{
-    Argv, BackendName, EnvironmentName, FleetName, HostName, LbName, PackageName, Profile, QaName,
-    Role, RoleName, ServerName, time,
+    Argv, BackendName, EnvironmentName, FleetName, FreezeWindow, HostName, LbName, PackageName,
+    Profile, QaName, Role, RoleName, ServerName, time,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +37,23 @@ pub struct Environment {
     pub alerts: Option<AlertSource>,
     /// Its QA suites.
     pub qa: BTreeMap<QaName, QaSuite>,
+    /// When nothing is to be started in it.
+    #[serde(default)]
+    pub freeze: Vec<FreezeWindow>,
+    /// Who may override a hold or window.
+    #[serde(default)]
+    pub overriding: Overriding,
+}
+
+/// Who may override a hold or a freeze window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overriding {
+    /// One person, with a reason.
+    #[default]
+    OnePerson,
+    /// One person, who names a second one.
+    SecondPerson,
 }
 
 /// A machine that runs HAProxy.

@@ -3,7 +3,7 @@
 //! A gate, a guard or a step never answers with a bare "no": it names a [`Reason`]. Terminal, journal and, later, web
 //! and chat all print the same words, because they all print this type.
 
-use crate::{EnvironmentName, FleetName, HostName, RunId, time};
+use crate::{EnvironmentName, FleetName, Held, HostName, RunId, time};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -125,6 +125,8 @@ pub enum Reason {
         /// The run.
         run: RunId,
     },
+    /// A hold or a freeze window is on.
+    Held(Box<Held>),
     /// A person asked for it.
     Person {
         /// Who.
@@ -198,6 +200,7 @@ impl fmt::Display for Reason {
                 write!(f, "{host} could not be taken out of service for {}: {why}", seconds(*after))
             }
             Self::Claimed { environment, run } => write!(f, "{environment} belongs to run {run}"),
+            Self::Held(held) => held.fmt(f),
             Self::Person { who, why } => write!(f, "{who} asked for it: {why}"),
             Self::Interrupted => f.write_str("the controller was interrupted"),
         }

@@ -5,15 +5,18 @@
 //! is reading it and asking what is due.
 
 mod effects;
+mod environments;
 mod inbox;
 mod readings;
+mod shares;
 
+use crate::environment::Stream;
 use crate::ports::{Fence, Ports};
 use crate::records::{self, ReadError};
 use effects::Happened;
 use serin_engine::{
-    Command, Due, Effect, Event, IllegalEvent, Input, Refusal, Run, Status, View, Watch, decide,
-    due,
+    Command, Due, Effect, EnvironmentEvent, Event, IllegalEvent, Input, Refusal, Run, Status, View,
+    Watch, decide, due,
 };
 use serin_journal::{
     Append, AppendError, ClaimChange, Holder, Journal, JournalError, Lease, LeaseRefused, Scope,
@@ -54,6 +57,10 @@ pub trait Observer: Send {
     fn attributed(&mut self, alerts: &[crate::ports::Alert]);
     /// Something went wrong that is tried again.
     fn trouble(&mut self, what: &str);
+    /// An event of an environment that the run acts in was recorded.
+    fn environment(&mut self, _name: &EnvironmentName, _at: Timestamp, _event: &EnvironmentEvent) {}
+    /// Load balancers were told a share of traffic that is no step of the run.
+    fn told(&mut self, _what: &str) {}
 }
 
 /// How a controller's work on a run ended.
@@ -120,6 +127,8 @@ pub struct Controller {
     last: u64,
     lease: Lease,
     environments: BTreeMap<EnvironmentName, Lease>,
+    streams: BTreeMap<EnvironmentName, Stream>,
+    shares: shares::Shares,
     view: View,
     /// Effects in flight that the run's state does not show.
     busy: BTreeSet<Effect>,
@@ -163,6 +172,8 @@ impl Controller {
             last,
             lease,
             environments: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            shares: shares::Shares::default(),
             view: View::default(),
             busy: BTreeSet::new(),
             watching: BTreeSet::new(),
@@ -269,7 +280,8 @@ impl Controller {
                 | Status::Cancelled { .. } => {}
             }
             let watch = self.start_watches(&due.watches, now);
-            let wake = [due.wake_at, watch].into_iter().flatten().min();
+            let share = self.start_shares(now);
+            let wake = [due.wake_at, watch, share].into_iter().flatten().min();
             return Ok(wake.map_or(self.next_inbox, |wake| wake.min(self.next_inbox)));
         }
     }
@@ -295,6 +307,12 @@ impl Controller {
                     self.observer.trouble(&reason.to_string());
                 }
                 Ok(())
+            }
+            Happened::Canary { environment, command, request, canary } => {
+                self.canary_seen(environment, command, request, canary).await
+            }
+            Happened::Shared { fleet, percent, result } => {
+                self.shared(fleet, percent, result).await
             }
             Happened::Alerts(watch, reading) => self.alerts(watch, &reading).await,
             Happened::LoadBalancers(watch, readings) => self.load_balancers(watch, readings).await,

@@ -6,10 +6,13 @@
 pub mod alerts;
 pub mod clock;
 pub mod controller;
+pub mod drift;
+pub mod environment;
 pub mod inbox;
 pub mod perform;
 pub mod ports;
 pub mod records;
+pub mod share;
 
 pub use clock::TokioClock;
 pub use controller::{AdoptError, Controller, Ended, Observer, Settings, start};

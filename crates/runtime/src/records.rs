@@ -1,12 +1,15 @@
 //! Events as the journal's records: JSON, with the format that they were written in.
 
 use serde::{Deserialize, Serialize};
-use serin_engine::{Event, IllegalEvent, Run};
+use serin_engine::{EnvironmentEvent, Event, IllegalEvent, Run};
 use serin_journal::{Journal, JournalError, Record};
-use serin_model::RunId;
+use serin_model::{EnvironmentName, RunId};
 
 /// The format of records. A change of any type that events are made of that old records do not fit is a new format.
 pub const FORMAT: u32 = 1;
+
+/// The format of an environment's records.
+pub const ENVIRONMENT_FORMAT: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct Envelope<E> {
@@ -15,7 +18,7 @@ struct Envelope<E> {
     event: E,
 }
 
-/// Why a run could not be read from the journal.
+/// Why a run or an environment could not be read from the journal.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The journal could not be used.
@@ -30,6 +33,25 @@ pub enum ReadError {
         seq: u64,
         /// What is wrong with it.
         why: String,
+    },
+    /// A record of an environment is of a format that this Serin does not know, or is no record.
+    #[error("record {seq} of {environment} cannot be read: {why}")]
+    EnvironmentRecord {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The record.
+        seq: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The records are not those of an environment.
+    #[error("the records of {environment} do not fit together: {source}")]
+    EnvironmentIllegal {
+        /// The environment.
+        environment: EnvironmentName,
+        /// What does not fit.
+        #[source]
+        source: IllegalEvent,
     },
     /// The records are not those of a run.
     #[error("the records of {run} do not fit together: {source}")]
@@ -81,4 +103,36 @@ pub async fn load(
     let run = Run::replay(events.iter().map(|(_, event)| event))
         .map_err(|source| ReadError::Illegal { run: id.clone(), source })?;
     Ok((run, events))
+}
+
+/// Writes an event of an environment as a record.
+///
+/// # Errors
+/// Never for the events that the engine makes; the error is the serialiser's.
+pub fn write_environment(event: &EnvironmentEvent) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&Envelope { format: ENVIRONMENT_FORMAT, event })
+}
+
+/// Reads the event of an environment's record.
+///
+/// # Errors
+/// When it is of another format, or no record.
+pub fn read_environment(
+    environment: &EnvironmentName,
+    record: &Record,
+) -> Result<EnvironmentEvent, ReadError> {
+    let refuse = |why: String| ReadError::EnvironmentRecord {
+        environment: environment.clone(),
+        seq: record.seq,
+        why,
+    };
+    let envelope: Envelope<EnvironmentEvent> =
+        serde_json::from_str(&record.body).map_err(|error| refuse(error.to_string()))?;
+    if envelope.format != ENVIRONMENT_FORMAT {
+        let format = envelope.format;
+        return Err(refuse(format!(
+            "it has format {format}, this Serin knows {ENVIRONMENT_FORMAT}"
+        )));
+    }
+    Ok(envelope.event)
 }

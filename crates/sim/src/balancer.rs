@@ -8,7 +8,7 @@ use crate::faults::Trouble;
 use crate::world::{Happening, World};
 use serin_model::{
     AdminState, BackendName, Environment, HostName, LbName, LbObservation, LoadBalancer,
-    ServerName, ServerObservation, Timestamp, Workers,
+    ServerKind, ServerName, ServerObservation, Timestamp, Workers,
 };
 use serin_runtime::ports::{Fence, PortError};
 use std::collections::BTreeMap;
@@ -116,6 +116,7 @@ impl Balancer {
                 total_sessions: 0,
                 address: server.host.to_string(),
                 agent: false,
+                kind: ServerKind::Active,
                 last_change_ms: u64::try_from(steady.as_millis()).unwrap_or(u64::MAX),
             };
             (key.clone(), seen)
@@ -124,6 +125,7 @@ impl Balancer {
             observed_at,
             worker: self.worker.to_string(),
             servers: servers.collect(),
+            balance: BTreeMap::new(),
             leaving: Workers {
                 count: u32::from(leaving),
                 sessions: if leaving { self.leaving.clone() } else { BTreeMap::new() },

@@ -185,6 +185,15 @@ impl World {
         fence: Fence,
     ) {
         let now = self.now;
+        // A share of the environment's stream is told whether or not a run acts; that it is none while the canary is
+        // changed is checked with every job.
+        let fleet = self.topology.environments.get(environment).and_then(|environment| {
+            environment.hosts().find(|(_, known)| known.name == *host).map(|(fleet, _)| &fleet.name)
+        });
+        let shared = fleet.is_some_and(|fleet| self.ledger.has_share(environment, fleet));
+        if matches!(change, Change::Weight(_)) && shared {
+            return;
+        }
         let pages = self.ledger.all().find(|p| p.fences.get(environment) == Some(&fence.0));
         let recorded = pages.is_some_and(|pages| {
             let mut flying = pages.flying();

@@ -253,6 +253,8 @@ fn environment(
             attribution: Some(Attribution { label: "instance".to_owned(), matchers: Vec::new() }),
         }),
         qa: ["smoke", "canary"].iter().map(|n| suite(n)).map(|s| (s.name.clone(), s)).collect(),
+        freeze: Vec::new(),
+        overriding: serin_model::Overriding::OnePerson,
     }
 }
 

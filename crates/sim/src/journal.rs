@@ -6,8 +6,8 @@ use crate::process::Process;
 use async_trait::async_trait;
 use serin_engine::Event;
 use serin_journal::{
-    Append, AppendError, CommandId, Holder, Inbox, Journal, JournalError, Lease, LeaseRefused,
-    Record, RunSummary, Scope,
+    Append, AppendError, CommandId, EnvironmentAppend, Holder, Inbox, Journal, JournalError, Lease,
+    LeaseRefused, Record, RunSummary, Scope,
 };
 use serin_model::{EnvironmentName, RunId, Timestamp};
 use serin_runtime::records;
@@ -87,6 +87,24 @@ impl SimJournal {
         drop(world);
         self.appends.lock().unwrap_or_else(PoisonError::into_inner).made.push(shown);
     }
+
+    /// Notes what was recorded of an environment.
+    fn read_along_environment(&self, append: &EnvironmentAppend<'_>) {
+        let read = |body: &String| {
+            let record = Record { seq: 0, at: append.at, body: body.clone() };
+            match records::read_environment(append.environment, &record) {
+                Ok(event) => {
+                    self.shared.now().ledger.of_environment(append.environment, &event);
+                    format!("{event:?}")
+                }
+                Err(error) => error.to_string(),
+            }
+        };
+        let facts: Vec<String> = append.records.iter().map(read).collect();
+        let shown = format!("{}: {}", append.environment, facts.join("; "));
+        self.shared.now().note("journal", &shown);
+        self.appends.lock().unwrap_or_else(PoisonError::into_inner).made.push(shown);
+    }
 }
 
 fn show(event: &Event) -> String {
@@ -101,6 +119,7 @@ fn show(event: &Event) -> String {
         | Event::DrainLost { .. }
         | Event::ShareLost { .. }
         | Event::AlertsChanged { .. }
+        | Event::HeldChanged { .. }
         | Event::BakeProgressed { .. }
         | Event::HaltRequested { .. }
         | Event::Halted
@@ -132,6 +151,23 @@ impl Journal for SimJournal {
         self.may_die(Kill::Before, number).await;
         let last = self.process.journal.append(append).await?;
         self.read_along(append);
+        self.may_die(Kill::After, number).await;
+        Ok(last)
+    }
+
+    async fn read_environment(
+        &self,
+        environment: &EnvironmentName,
+        after: u64,
+    ) -> Result<Vec<Record>, JournalError> {
+        self.process.journal.read_environment(environment, after).await
+    }
+
+    async fn append_environment(&self, append: &EnvironmentAppend<'_>) -> Result<u64, AppendError> {
+        let number = self.next();
+        self.may_die(Kill::Before, number).await;
+        let last = self.process.journal.append_environment(append).await?;
+        self.read_along_environment(append);
         self.may_die(Kill::After, number).await;
         Ok(last)
     }

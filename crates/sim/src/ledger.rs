@@ -3,7 +3,7 @@
 //! It reads the same events as the engine and shares none of its code: a step may begin only in its turn, nothing
 //! begins after a halt but what brings a host to safety, and a failure halts within the same append.
 
-use serin_engine::{Event, Outcome};
+use serin_engine::{EnvironmentEvent, Event, Outcome};
 use serin_model::{
     Action, EnvironmentName, FleetName, HostName, Plan, RunId, Step, StepId, Subject, Timestamp,
 };
@@ -17,6 +17,8 @@ const TOLD_AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     runs: BTreeMap<RunId, Pages>,
+    /// Fleets whose share an environment's stream has.
+    shares: BTreeSet<(EnvironmentName, FleetName)>,
 }
 
 /// What the journal says of one run.
@@ -96,6 +98,18 @@ impl Ledger {
         wrong
     }
 
+    /// Takes in one event of an environment.
+    pub(crate) fn of_environment(&mut self, name: &EnvironmentName, event: &EnvironmentEvent) {
+        if let EnvironmentEvent::ShareSet { fleet, .. } = event {
+            self.shares.insert((name.clone(), fleet.clone()));
+        }
+    }
+
+    /// Tells whether an environment's stream has a share for a fleet.
+    pub(crate) fn has_share(&self, name: &EnvironmentName, fleet: &FleetName) -> bool {
+        self.shares.contains(&(name.clone(), fleet.clone()))
+    }
+
     pub(crate) fn pages(&self, run: &RunId) -> Option<&Pages> {
         self.runs.get(run)
     }
@@ -139,6 +153,7 @@ impl Pages {
             Event::FenceRaised { .. }
             | Event::EnvironmentLeft { .. }
             | Event::AlertsChanged { .. }
+            | Event::HeldChanged { .. }
             | Event::BakeProgressed { .. } => {}
         }
         Ok(())

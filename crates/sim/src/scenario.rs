@@ -10,11 +10,13 @@ use crate::ports::{Shared, SimPorts};
 use crate::process::Process;
 use crate::world::{BEGIN, World};
 use serin_engine::{Command, Due, Event, Run};
-use serin_journal::{Holder, MemoryJournal};
-use serin_model::{Plan, RunId, Timestamp};
+use serin_journal::{CommandId, Holder, Journal, JournalError, MemoryJournal};
+use serin_model::{EnvironmentName, Plan, RunId, Timestamp};
 use serin_planner::PlanReport;
+use serin_runtime::environment::moment::MomentError;
+use serin_runtime::environment::{EnvironmentRequest, Moment};
 use serin_runtime::perform::observe_environments;
-use serin_runtime::ports::Alert;
+use serin_runtime::ports::{Alert, Ports};
 use serin_runtime::{AdoptError, Controller, Ended, Observer, Settings, TokioClock, records};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -122,6 +124,11 @@ impl Acting {
 pub struct ProcessHandle(Process);
 
 impl ProcessHandle {
+    /// Kills the process, as by SIGKILL.
+    pub fn kill(&self) {
+        self.0.kill();
+    }
+
     /// Stops the process, as by SIGSTOP. Its controller must not be polled until [`ProcessHandle::go_on`].
     pub fn stop(&self) {
         self.0.stop();
@@ -228,6 +235,43 @@ impl Sim {
         let now = self.shared.now().now;
         let run = serin_runtime::start(&journal, plan, "sim", now).await;
         run.map_err(|error| error.to_string())
+    }
+
+    /// Puts a request into an environment's inbox, as another terminal would.
+    ///
+    /// # Errors
+    /// When the journal cannot be used.
+    pub async fn send(
+        &self,
+        environment: &EnvironmentName,
+        request: &EnvironmentRequest,
+    ) -> Result<CommandId, JournalError> {
+        let body = serde_json::to_string(request).unwrap_or_default();
+        let now = self.shared.now().now;
+        self.journal.send(environment, &body, now).await
+    }
+
+    /// Returns the answer to a request, if there is one yet.
+    ///
+    /// # Errors
+    /// When the journal cannot be used.
+    pub async fn answered(&self, command: CommandId) -> Result<Option<String>, JournalError> {
+        self.journal.answered(command).await
+    }
+
+    /// Acts in an environment for a moment, as a terminal does where no run acts.
+    ///
+    /// # Errors
+    /// When somebody acts there.
+    pub async fn moment(&self, environment: &EnvironmentName) -> Result<Moment, MomentError> {
+        let journal: Arc<dyn Journal> = Arc::new(self.journal(self.process()));
+        let holder = Holder { user: "mira".to_owned(), machine: "sim".to_owned(), pid: 99 };
+        Moment::take(&journal, environment, &Settings { holder, ttl: TTL }).await
+    }
+
+    /// Returns the ports of a new process.
+    pub fn ports(&self) -> Ports {
+        SimPorts { shared: self.shared.clone(), process: self.process() }.ports()
     }
 
     fn process(&self) -> Process {
@@ -412,6 +456,10 @@ impl Observer for Witness {
     }
 
     fn trouble(&mut self, what: &str) {
+        self.shared.now().note("controller", what);
+    }
+
+    fn told(&mut self, what: &str) {
         self.shared.now().note("controller", what);
     }
 }

@@ -91,7 +91,8 @@ impl<S: LbSocket> HaProxy<S> {
         }
         let servers = state::servers(state, stat)?;
         let leaving = self.read_leaving(lb, &worker).await?;
-        Ok(LbObservation { observed_at, worker: worker.identity(), servers, leaving })
+        let (worker, balance) = (worker.identity(), state::balance(stat)?);
+        Ok(LbObservation { observed_at, worker, servers, balance, leaving })
     }
 
     /// Reads the leaving workers. Without the master's socket there is no way to see any.

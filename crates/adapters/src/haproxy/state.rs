@@ -10,7 +10,7 @@
 
 use super::reply;
 use super::table::{Row, Table};
-use serin_model::{AdminState, BackendName, ServerName, ServerObservation};
+use serin_model::{AdminState, BackendName, ServerKind, ServerName, ServerObservation};
 use serin_runtime::ports::PortError;
 use std::collections::BTreeMap;
 
@@ -73,6 +73,7 @@ struct Counted {
     status: String,
     full_health: bool,
     tracked: String,
+    kind: ServerKind,
 }
 
 /// Reads what HAProxy was told about every server.
@@ -111,6 +112,7 @@ pub(super) fn servers(
                 total_sessions: seen.total_sessions,
                 address: server.address.clone(),
                 agent: server.agent,
+                kind: seen.kind,
                 last_change_ms: server.seconds_since_change.saturating_mul(1000),
             };
             Ok((key.clone(), observation))
@@ -137,6 +139,17 @@ pub(super) fn load(stat: &str) -> Result<BTreeMap<ServerKey, u32>, PortError> {
         }
     }
     Ok(load)
+}
+
+/// Reads how each backend chooses a server. Below the level `operator`, HAProxy leaves it out.
+pub(super) fn balance(stat: &str) -> Result<BTreeMap<BackendName, String>, PortError> {
+    let table = Table::of_csv(reply::data(SHOW_STAT, stat, "# pxname,")?);
+    let backends = of_type(&table, TYPE_BACKEND)?.into_iter().filter_map(|row| {
+        let backend = row.text("pxname").ok()?.parse().ok()?;
+        let balance = row.text("algo").ok().filter(|balance| !balance.is_empty())?;
+        Some((backend, balance.to_owned()))
+    });
+    Ok(backends.collect())
 }
 
 /// The `type` of a backend's row in `show stat`, and of a server's.
@@ -228,6 +241,10 @@ fn counted_row(row: Row<'_>) -> Result<Counted, PortError> {
         status: row.text("status")?.to_owned(),
         full_health: ok && health.is_some() && health == full,
         tracked: row.text("tracked")?.to_owned(),
+        kind: match row.number_if_any("bck") {
+            Some(1) => ServerKind::Backup,
+            Some(_) | None => ServerKind::Active,
+        },
     })
 }
 
@@ -374,6 +391,19 @@ mod tests {
             .map(|(key, n)| format!("{}/{} {n}", key.0, key.1))
             .collect();
         assert_eq!(load, ["api/d 4", "web/a 8", "web/b 5"]);
+    }
+
+    #[test]
+    fn how_a_backend_balances_and_who_is_a_backup_is_read_where_it_is_told() {
+        let header = "# pxname,svname,type,algo,bck,";
+        let stat =
+            format!("{header}\nweb,BACKEND,1,static-rr,0,\nweb,a,2,,1,\napi,BACKEND,1,,0,\n\n");
+        let told: Vec<_> = balance(&stat).unwrap().into_iter().collect();
+        assert_eq!(told, [("web".parse().unwrap(), "static-rr".to_owned())]);
+        let silent = format!("{STAT_HEADER}web,BACKEND,5,2,9,UP,1,,,,,,\n\n");
+        assert!(balance(&silent).unwrap().is_empty());
+        let silent = server([2, 0, 3, 6, 0], &format!("UP,{PASSING}"));
+        assert_eq!(silent.kind, ServerKind::Active);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Acting for a run: starting one, adopting one, and deciding about one.
 
-use super::plan;
-use crate::args::{Decision, Detail, Recipe};
+use super::{allowed, plan};
+use crate::args::{Decision, Detail, Past, Start};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure, chain};
 use crate::show::{line, progress::Progress};
@@ -18,31 +18,36 @@ use tokio::sync::mpsc;
 /// How long to wait for the process that acts for a run to answer a command.
 const ANSWER: Duration = Duration::from_secs(20);
 
-pub(crate) async fn run(context: &Context, recipe: &Recipe) -> Result<Code, Failure> {
+pub(crate) async fn run(context: &Context, start: &Start) -> Result<Code, Failure> {
+    let recipe = &start.recipe;
     if let Some(pipeline) = context.config.pipelines.get(&recipe.pipeline) {
         free(context, pipeline).await?;
     }
     let ports = context.ports()?;
     let planned = plan::make(context, &ports, recipe).await?;
-    begin(context, ports, planned, recipe.detail()).await
+    begin(context, ports, (planned, recipe.detail()), &start.past).await
 }
 
 /// Records a run of a plan, and acts for it in the foreground.
 pub(crate) async fn begin(
     context: &Context,
     ports: Ports,
-    planned: plan::Planned,
-    detail: Detail,
+    (planned, detail): (plan::Planned, Detail),
+    past: &Past,
 ) -> Result<Code, Failure> {
     if !context.json() {
-        plan::print(&planned, detail);
+        plan::print(context, &planned, detail).await?;
         line("");
     }
     if planned.plan.is_empty() {
         return Ok(Code::Done);
     }
+    let through = allowed::check(context, &planned.plan, past).await?;
     let now = context.clock.now();
+    let plan = planned.plan.clone();
     let id = serin_runtime::start(context.journal.as_ref(), planned.plan, &user(), now).await?;
+    // Nothing happens before a controller adopts it: what it is let through is recorded by then.
+    through.record(context, &plan, past, &id).await?;
     if !context.json() {
         line(format!(
             "run {id} begins; from another terminal: serin status, serin halt {id} --reason …"

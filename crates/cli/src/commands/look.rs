@@ -4,9 +4,10 @@ use crate::args::Show;
 use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::show::{date, json, line, lines::Lines, print, table};
-use serin_engine::{Run, Status};
+use serin_engine::{OutOfService, Run, Status};
 use serin_journal::Scope;
 use serin_model::{Action, EnvironmentName, RunId, Stage, Subject};
+use serin_runtime::environment::{Stream, windows};
 use serin_runtime::records;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,11 +17,24 @@ pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
     if context.json() {
         let claims: std::collections::BTreeMap<&str, &str> =
             claims.iter().map(|(name, run)| (name.as_str(), run.as_str())).collect();
-        line(serde_json::to_string(&serde_json::json!({ "claims": claims })).unwrap_or_default());
+        let now = context.clock.now();
+        let mut held = Vec::new();
+        for environment in context.config.topology.environments.values() {
+            let on = super::hold::on(context, environment, now).await?;
+            held.extend(on.iter().map(|held| super::hold::object(held, None)));
+        }
+        let status = serde_json::json!({ "claims": claims, "held": held });
+        line(serde_json::to_string(&status).unwrap_or_default());
         return Ok(Code::Done);
     }
     for name in context.config.topology.environments.keys() {
-        let left = left_behind(context, name).await?;
+        let mut left = of_environment(context, name).await?;
+        left.extend(left_behind(context, name).await?.iter().map(|(id, host)| {
+            let (host, why) = (&host.host, &host.why);
+            format!(
+                "  OUT OF SERVICE  {host}  since run {id} was given up  {why}; the next run puts it right"
+            )
+        }));
         let Some(id) = claims.get(name) else {
             line(format!("{name}: free"));
             left.into_iter().for_each(line);
@@ -36,12 +50,37 @@ pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
     Ok(Code::Done)
 }
 
+/// Says what holds an environment, which runs were let through that, and which shares of traffic are intended.
+async fn of_environment(context: &Context, name: &EnvironmentName) -> Result<Vec<String>, Failure> {
+    let now = context.clock.now();
+    let Some(environment) = context.config.topology.environments.get(name) else {
+        return Ok(Vec::new());
+    };
+    let stream = Stream::read(context.journal.as_ref(), name).await?;
+    let held = stream.state.held(&windows::on(environment, now), now);
+    let mut lines: Vec<String> = held.iter().map(|held| format!("  HELD  {held}")).collect();
+    for over in &stream.state.overridden {
+        let (run, _) = records::load(context.journal.as_ref(), &over.run).await?;
+        if run.is_over() {
+            continue;
+        }
+        let second = over.second.as_ref().map(|who| format!(" and {who}")).unwrap_or_default();
+        let (id, by, why) = (&over.run, &over.by, &over.why);
+        lines.push(format!("  OVERRIDDEN  run {id} was let through by {by}{second}: {why}"));
+    }
+    for (fleet, share) in &stream.state.shares {
+        let percent = share.ramp.at(now);
+        lines.push(format!("  {fleet} is meant to get {percent}% of traffic, says {}", share.by));
+    }
+    Ok(lines)
+}
+
 /// Names the hosts of an environment that runs left out of service when they were given up, and that no later run has
 /// put back: nobody acts for them any more, so they must not be forgotten.
-async fn left_behind(
+pub(crate) async fn left_behind(
     context: &Context,
     environment: &EnvironmentName,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<(RunId, OutOfService)>, Failure> {
     let mut put_back = BTreeSet::new();
     let mut left = Vec::new();
     for summary in context.journal.runs().await? {
@@ -50,10 +89,7 @@ async fn left_behind(
         if matches!(run.status, Status::Cancelled { .. }) && here {
             for host in run.out_of_service() {
                 if put_back.insert(host.host.clone()) {
-                    let (host, why, id) = (host.host, host.why, &summary.id);
-                    left.push(format!(
-                        "  OUT OF SERVICE  {host}  since run {id} was given up  {why}; the next run puts it right"
-                    ));
+                    left.push((summary.id.clone(), host));
                 }
             }
         }
@@ -104,7 +140,7 @@ pub(crate) fn out_of_service(run: &Run) -> Vec<String> {
     if hosts.is_empty() {
         return vec!["  no host is out of service because of it".to_owned()];
     }
-    let show = |host: &serin_engine::OutOfService| {
+    let show = |host: &OutOfService| {
         let changed = if host.changed { "changed" } else { "not changed" };
         format!("  OUT OF SERVICE  {}  ({changed})  {}", host.host, host.why)
     };

@@ -1,12 +1,17 @@
 //! One file for each command, or for commands that share one story.
 
+mod allowed;
+mod asking;
 mod builds;
 mod doctor;
+mod drift;
 mod drive;
+mod hold;
 mod look;
 mod plan;
 mod promote;
 mod rollback;
+mod share;
 mod traffic;
 mod why;
 
@@ -41,7 +46,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
         Command::Doctor => doctor::run(&open()?).await,
         Command::Builds { limit } => builds::run(&open()?, limit).await,
         Command::Plan(recipe) => plan::show(&open()?, &recipe).await,
-        Command::Run(recipe) => drive::run(&open()?, &recipe).await,
+        Command::Run(start) => drive::run(&open()?, &start).await,
         Command::Promote(what) => promote::run(&open()?, what).await,
         Command::Rollback(what) => rollback::run(&open()?, what).await,
         Command::Approve(Approve { run, note }) => {
@@ -56,5 +61,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
         Command::Cancel(decision) => drive::ask(&open()?, decision, Ask::Cancel).await,
         Command::Adopt { run } => drive::adopt(&open()?, run).await,
         Command::Why => why::run(&open()?).await,
+        Command::Hold(hold) => hold::run(&open()?, hold.command).await,
+        Command::Share(share) => share::run(&open()?, share).await,
+        Command::Drift(drift) => drift::run(&open()?, drift).await,
     }
 }

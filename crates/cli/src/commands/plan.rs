@@ -33,7 +33,7 @@ pub(crate) async fn show(context: &Context, recipe: &Recipe) -> Result<Code, Fai
     if context.json() {
         line(serde_json::to_string(&planned.plan).unwrap_or_default());
     } else {
-        print(&planned, recipe.detail());
+        print(context, &planned, recipe.detail()).await?;
     }
     Ok(Code::Done)
 }
@@ -181,7 +181,11 @@ pub(crate) async fn passed(
 }
 
 /// Prints a plan as a person reads it.
-pub(crate) fn print(planned: &Planned, detail: Detail) {
+pub(crate) async fn print(
+    context: &Context,
+    planned: &Planned,
+    detail: Detail,
+) -> Result<(), Failure> {
     let Planned { plan, report } = planned;
     let build = &plan.build;
     line(format!(
@@ -209,12 +213,15 @@ pub(crate) fn print(planned: &Planned, detail: Detail) {
             }
         }
     }
-    if !report.notes.is_empty() {
+    let held = super::hold::notes(context, plan).await?;
+    if !report.notes.is_empty() || !held.is_empty() {
         line("\nnotes");
-        for note in &report.notes {
+        let notes = report.notes.iter().map(ToString::to_string).chain(held);
+        for note in notes {
             line(format!("  {note}"));
         }
     }
+    Ok(())
 }
 
 fn summary(phase: &serin_model::Phase) -> String {

@@ -36,9 +36,9 @@ pub(crate) async fn run(context: &Context, asked: Promote) -> Result<Code, Failu
     }
     drive::free(context, pipeline).await?;
     let passed = plan::passed(context, pipeline, &build).await?;
-    let asked = plan::Asked { pipeline, build: &build, pace: Pace::Careful, back: None, passed };
-    let planned = plan::plan(context, &ports, asked).await?;
-    drive::begin(context, ports, planned, Detail::Stages).await
+    let wanted = plan::Asked { pipeline, build: &build, pace: Pace::Careful, back: None, passed };
+    let planned = plan::plan(context, &ports, wanted).await?;
+    drive::begin(context, ports, (planned, Detail::Stages), &asked.past).await
 }
 
 /// Finds the canary that a pipeline goes on from.

@@ -4,7 +4,7 @@
 //! crash cannot hurt: halt, plan, give up, begin. Interrupted anywhere, the same command goes on from there, because
 //! each part is read from the journal.
 
-use super::{drive, plan};
+use super::{allowed, drive, plan};
 use crate::args::{self, Detail, Rollback, Undone};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure, chain};
@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
     };
     if asked.dry_run {
         let planned = make(context, &ports, way, pace, &asked.reason).await?;
-        plan::print(&planned, Detail::Steps);
+        plan::print(context, &planned, Detail::Steps).await?;
         return Ok(Code::Done);
     }
     let halted = halt_all(context, &way, &asked.reason).await?;
@@ -47,12 +47,14 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
         line("nothing to do: every host has what was recorded before");
         return Ok(Code::Done);
     }
+    // Before the old run is given up: what is refused must leave it as it was.
+    allowed::check(context, &planned.plan, &asked.past).await?;
     for id in halted {
         let why = format!("rolled back: {}", asked.reason);
         let cancel = Command::Cancel { by: user(), why };
         drive::drive(context, context.ports()?, id, Some(cancel)).await?;
     }
-    drive::begin(context, ports, planned, Detail::Stages).await
+    drive::begin(context, ports, (planned, Detail::Stages), &asked.past).await
 }
 
 fn scope(asked: &Rollback) -> Result<Scope, Failure> {

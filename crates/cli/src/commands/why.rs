@@ -21,6 +21,11 @@ pub(crate) async fn run(context: &Context) -> Result<Code, Failure> {
             out.iter().map(|host| format!("  {} is out of service: {}", host.host, host.why)),
         );
     }
+    let now = context.clock.now();
+    for environment in context.config.topology.environments.values() {
+        let held = super::hold::on(context, environment, now).await?;
+        blocks.extend(held.iter().map(ToString::to_string));
+    }
     let ports = context.ports()?;
     for (name, environment) in &context.config.topology.environments {
         let Some(source) = &environment.alerts else { continue };
@@ -35,7 +40,9 @@ pub(crate) async fn run(context: &Context) -> Result<Code, Failure> {
     if context.json() {
         line(serde_json::to_string(&blocks).unwrap_or_default());
     } else if blocks.is_empty() {
-        line("nothing blocks: every environment is free, and no alert that counts is firing");
+        line(
+            "nothing blocks: every environment is free, nothing holds one, and no alert that counts is firing",
+        );
     } else {
         blocks.iter().for_each(line);
     }

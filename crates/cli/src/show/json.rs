@@ -68,6 +68,11 @@ pub(crate) fn event(id: &RunId, run: &Run, at: Timestamp, event: &Event) -> Stri
             line.subject = Some(environment.to_string());
             line.text = Some(format!("{verdict:?}"));
         }
+        Event::HeldChanged { environment, held } => {
+            line.subject = Some(environment.to_string());
+            let held: Vec<String> = held.iter().map(ToString::to_string).collect();
+            line.text = Some(held.join("; "));
+        }
         Event::BakeProgressed { step, watched, .. } => {
             about(&mut line, run, step, run.attempts(step));
             line.text = Some(format!("{} ms", watched.as_millis()));
@@ -123,6 +128,7 @@ fn kind(event: &Event) -> &'static str {
         Event::DrainLost { .. } => "drain-lost",
         Event::ShareLost { .. } => "share-lost",
         Event::AlertsChanged { .. } => "alerts-changed",
+        Event::HeldChanged { .. } => "held-changed",
         Event::BakeProgressed { .. } => "bake-progressed",
         Event::HaltRequested { .. } => "halt-requested",
         Event::Halted => "halted",

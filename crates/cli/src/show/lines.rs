@@ -60,6 +60,12 @@ impl Lines {
                     "  alerts of {environment}: {reason}; nothing new is started until they can be"
                 )),
             },
+            Event::HeldChanged { environment, held } if held.is_empty() => {
+                lines.push(format!("  nothing holds {environment} any more"));
+            }
+            Event::HeldChanged { held, .. } => {
+                lines.extend(held.iter().map(|held| format!("  {held}")));
+            }
             Event::HaltRequested { reason } => lines.push(format!(
                 "halting: {reason}. Nothing new is started; hosts in the middle are brought to safety"
             )),

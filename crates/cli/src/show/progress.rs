@@ -1,9 +1,9 @@
 //! The observer of a run in the foreground: lines in a pipe, JSON lines, or lines with a live foot in a terminal.
 
-use super::{Format, json, line, lines::Lines, lines::name, lines::subject};
+use super::{Format, environment, json, line, lines::Lines, lines::name, lines::subject};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serin_engine::{Due, Event, Run, StepState};
-use serin_model::{Action, RunId, Timestamp, verdict::seconds};
+use serin_engine::{Due, EnvironmentEvent, Event, Run, StepState};
+use serin_model::{Action, EnvironmentName, RunId, Timestamp, verdict::seconds};
 use serin_runtime::{Observer, ports::Alert};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -98,6 +98,16 @@ impl Observer for Progress {
 
     fn trouble(&mut self, what: &str) {
         self.say_once(&format!("            {what}"));
+    }
+
+    fn environment(&mut self, name: &EnvironmentName, at: Timestamp, event: &EnvironmentEvent) {
+        if let Some(text) = environment::line(name, at, event) {
+            self.say(&text);
+        }
+    }
+
+    fn told(&mut self, what: &str) {
+        self.say(&format!("            {what}"));
     }
 }
 

@@ -21,6 +21,62 @@ pub(crate) struct RawEnvironment {
     /// Its QA suites.
     #[serde(default)]
     pub(crate) qa: BTreeMap<Text, RawQa>,
+    /// Freeze windows: when no run is started in it. A weekly one has `days`; one without them comes once.
+    #[serde(default)]
+    pub(crate) freeze: Vec<At<RawFreeze>>,
+    /// Who may do what.
+    pub(crate) policy: Option<RawPolicy>,
+}
+
+/// A freeze window: a time in which no run is started, unless somebody overrides it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawFreeze {
+    /// Why, in words that people will read when they are refused.
+    pub(crate) reason: Text,
+    /// The days of the week on which it begins; default: it comes once.
+    pub(crate) days: Option<At<Vec<At<RawDay>>>>,
+    /// When it begins: a time of day such as `18:00`, or, for one that comes once, `2026-12-23T18:00`.
+    pub(crate) from: Text,
+    /// When it ends; not later than `from`: on the day after. `24:00` is the end of the day.
+    pub(crate) to: Text,
+    /// The time zone of both, such as `Europe/Berlin`; default `UTC`.
+    pub(crate) zone: Option<Text>,
+    /// What it does to a run that is on its way when it begins; default `next-stage`.
+    pub(crate) mid_run: Option<RawMidRun>,
+}
+
+/// A day of the week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(crate) enum RawDay {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+/// What a freeze window does to a run that is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum RawMidRun {
+    /// It halts at once.
+    Halt,
+    /// It finishes the stage that is at work; the next one does not begin.
+    NextStage,
+}
+
+/// Who may do what in an environment.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPolicy {
+    /// Whether overriding a hold or window takes the name of a second person; default false.
+    pub(crate) second_person: Option<bool>,
 }
 
 /// A machine that runs HAProxy.

@@ -1,11 +1,11 @@
 //! `[environments.*]`: complete installations, and that nothing is in two of them.
 
 use super::roles::Roles;
-use super::{Reader, hosts, sources};
+use super::{Reader, freeze, hosts, sources};
 use crate::at::Text;
 use crate::hosts::MOST_HOSTS;
 use crate::raw::{RawConfig, RawEnvironment};
-use serin_model::{Environment, EnvironmentName, HostName};
+use serin_model::{Environment, EnvironmentName, HostName, Overriding};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -58,6 +58,8 @@ fn environment(
         config_management: None,
         alerts: raw.alerts.as_ref().map(|alerts| sources::alerts(reader, alerts)),
         qa: sources::qa(reader, &raw.qa),
+        freeze: freeze::windows(reader, &raw.freeze),
+        overriding: overriding(raw),
     };
     environment.config_management = raw
         .config_management
@@ -65,6 +67,11 @@ fn environment(
         .and_then(|raw| sources::config_management(reader, raw, &environment));
     one_deploy_host(reader, written, roles, &environment);
     Some(environment)
+}
+
+fn overriding(raw: &RawEnvironment) -> Overriding {
+    let second = raw.policy.as_ref().and_then(|policy| policy.second_person).unwrap_or(false);
+    if second { Overriding::SecondPerson } else { Overriding::OnePerson }
 }
 
 fn one_deploy_host(reader: &mut Reader, written: &Text, roles: &Roles, environment: &Environment) {

@@ -22,6 +22,8 @@ mod gates;
 #[cfg(test)]
 mod environments;
 #[cfg(test)]
+mod holds;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod speed;

@@ -98,6 +98,7 @@ fn name(event: &Event) -> &'static str {
         Event::DrainLost { .. } => "drain-lost",
         Event::ShareLost { .. } => "share-lost",
         Event::AlertsChanged { .. } => "alerts-changed",
+        Event::HeldChanged { .. } => "held-changed",
         Event::BakeProgressed { .. } => "bake-progressed",
         Event::HaltRequested { .. } => "halt-requested",
         Event::Halted => "halted",

@@ -3,6 +3,10 @@
 //! No row gets out of here that is not what was once stored. A record's seal covers the one before it, and the run's row
 //! has the number and seal of the last: a record that is changed, missing, moved or cut off at the end is noticed.
 
+mod environment;
+
+pub(super) use environment::EnvironmentRow;
+
 use super::seal::{Seal, Sealer};
 use super::{failed, storage};
 use crate::port::{CommandId, Holder, Inbox, JournalError, Record, RunSummary, Scope};
@@ -58,6 +62,7 @@ pub(super) fn check(connection: &Connection) -> Result<(), JournalError> {
     RunRow::all(connection)?;
     select::<LeaseRow>(connection, "", [])?;
     ClaimRow::all(connection)?;
+    EnvironmentRow::check(connection)?;
     let commands: Vec<CommandRow> = select(connection, "ORDER BY number", [])?;
     match commands.iter().zip(1..).find(|(command, number)| command.number != *number) {
         None => Ok(()),

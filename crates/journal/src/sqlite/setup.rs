@@ -6,14 +6,19 @@
 use super::seal::{Seal, Sealer};
 use super::{failed, file_failed, rows, storage};
 use crate::port::JournalError;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
 /// The format that this code writes. A change of the schema or of what a checksum covers is a new one.
-const FORMAT: u32 = 1;
+///
+/// 1 had no streams of environments: such a file is given them when it is opened.
+const FORMAT: u32 = 2;
+
+/// The format before environments had streams, and how many of the tables it has.
+const WITHOUT_ENVIRONMENTS: (u32, usize) = (1, 6);
 
 /// The first SQLite whose write-ahead log two processes can check in at once without damage.
 const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
@@ -21,14 +26,17 @@ const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
 /// How long a transaction waits for those of other processes. Each takes about a millisecond.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// The tables. A row of each ends with its seal; there are no indexes that could disagree with them.
-const SCHEMA: [&str; 6] = [
+/// The tables. A row of each ends with its seal; there are no indexes that could disagree with them. Those that a later
+/// format brings come last: that is where they are in a file that was made before.
+const SCHEMA: [&str; 8] = [
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, seal BLOB NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE run (number INTEGER PRIMARY KEY, created INTEGER NOT NULL, last INTEGER NOT NULL, head BLOB NOT NULL, seal BLOB NOT NULL) STRICT",
     "CREATE TABLE record (run INTEGER NOT NULL REFERENCES run, seq INTEGER NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (run, seq)) STRICT, WITHOUT ROWID",
     "CREATE TABLE lease (scope TEXT PRIMARY KEY, epoch INTEGER NOT NULL, beat INTEGER NOT NULL, holder TEXT, seal BLOB NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE claim (environment TEXT PRIMARY KEY, run INTEGER NOT NULL REFERENCES run, seal BLOB NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE command (number INTEGER PRIMARY KEY, environment TEXT NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL, answer TEXT, seal BLOB NOT NULL) STRICT",
+    "CREATE TABLE environment (name TEXT PRIMARY KEY, last INTEGER NOT NULL, head BLOB NOT NULL, seal BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE environment_record (environment TEXT NOT NULL REFERENCES environment, seq INTEGER NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (environment, seq)) STRICT, WITHOUT ROWID",
 ];
 
 /// Opens a journal's file, or makes it, and checks it.
@@ -41,9 +49,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
         make(path)?;
     }
     let connection = connect(path)?;
-    check_format(&connection)?;
+    let format = read_format(&connection)?;
     use_log(&connection)?;
-    check_schema(&connection)?;
+    if format == WITHOUT_ENVIRONMENTS.0 {
+        add_environments(&connection)?;
+    }
+    check_schema(&connection, &SCHEMA)?;
     check_pages(&connection)?;
     rows::check(&connection)?;
     Ok(connection)
@@ -109,7 +120,8 @@ fn use_log(connection: &Connection) -> Result<(), JournalError> {
     Err(storage(what, "its file system allows no write-ahead log"))
 }
 
-fn check_format(connection: &Connection) -> Result<(), JournalError> {
+/// Returns the format of a file that this code can use.
+fn read_format(connection: &Connection) -> Result<u32, JournalError> {
     let select = "SELECT value, seal FROM meta WHERE name = 'format'";
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Seal>(1)?));
     let (format, seal) = connection
@@ -119,19 +131,41 @@ fn check_format(connection: &Connection) -> Result<(), JournalError> {
         return Err(JournalError::Damaged("its format is not what was written".to_owned()));
     }
     match format.parse() {
-        Ok(FORMAT) => Ok(()),
+        Ok(found) if (WITHOUT_ENVIRONMENTS.0..=FORMAT).contains(&found) => Ok(found),
         Ok(found) if found > FORMAT => Err(JournalError::Newer { found, known: FORMAT }),
         Ok(_) | Err(_) => Err(JournalError::Damaged(format!("there is no format {format:?}"))),
     }
 }
 
-fn check_schema(connection: &Connection) -> Result<(), JournalError> {
+/// Gives a file of the format before this one the tables that it lacks: all of them and its new format, or nothing.
+fn add_environments(connection: &Connection) -> Result<(), JournalError> {
+    let what = "bring the journal to this format";
+    let tx = Transaction::new_unchecked(connection, TransactionBehavior::Immediate);
+    let tx = tx.map_err(failed(what))?;
+    // Another process may have been faster while this one waited for its turn.
+    if read_format(&tx)? == FORMAT {
+        return Ok(());
+    }
+    let (old, new) = SCHEMA.split_at(WITHOUT_ENVIRONMENTS.1);
+    check_schema(&tx, old)?;
+    let format = FORMAT.to_string();
+    let add = || {
+        new.iter().try_for_each(|table| tx.execute_batch(table))?;
+        let seal = meta_seal("format", &format);
+        let sql = "UPDATE meta SET value = ?1, seal = ?2 WHERE name = 'format'";
+        tx.execute(sql, rusqlite::params![format, seal])
+    };
+    add().map_err(failed(what))?;
+    tx.commit().map_err(failed(what))
+}
+
+fn check_schema(connection: &Connection, wanted: &[&str]) -> Result<(), JournalError> {
     let what = "read the journal's tables";
     let mut select =
         connection.prepare("SELECT sql FROM sqlite_schema ORDER BY rowid").map_err(failed(what))?;
     let found = select.query_map([], |row| row.get(0)).map_err(failed(what))?;
     let found: Vec<String> = found.collect::<Result<_, _>>().map_err(failed(what))?;
-    if found == SCHEMA {
+    if found == wanted {
         return Ok(());
     }
     Err(JournalError::Damaged("its tables are not what was made".to_owned()))

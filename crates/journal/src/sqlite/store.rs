@@ -3,12 +3,12 @@
 //! Every row is checked against its seal when it is read, also where it is only about to be replaced.
 
 use super::locks::LockFiles;
-use super::rows::{self, ClaimRow, CommandRow, LeaseRow, RunRow};
+use super::rows::{self, ClaimRow, CommandRow, EnvironmentRow, LeaseRow, RunRow};
 use super::{failed, setup, storage};
 use crate::lease::{Attempt, Sighting};
 use crate::port::{
-    Append, AppendError, ClaimChange, CommandId, Holder, Inbox, JournalError, Lease, Record,
-    RunSummary, Scope,
+    Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Holder, Inbox, JournalError,
+    Lease, Record, RunSummary, Scope,
 };
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serin_model::{EnvironmentName, RunId, Timestamp};
@@ -70,6 +70,34 @@ impl Store {
 
     pub(super) fn claims(&mut self) -> Result<BTreeMap<EnvironmentName, RunId>, JournalError> {
         ClaimRow::all(&self.connection)?.iter().map(ClaimRow::parsed).collect()
+    }
+
+    pub(super) fn read_environment(
+        &mut self,
+        environment: &EnvironmentName,
+        after: u64,
+    ) -> Result<Vec<Record>, JournalError> {
+        let snapshot = self.connection.transaction().map_err(failed("read an environment"))?;
+        EnvironmentRow::find(&snapshot, environment)?.records(&snapshot, after)
+    }
+
+    pub(super) fn append_environment(
+        &mut self,
+        append: &EnvironmentAppend<'_>,
+    ) -> Result<u64, AppendError> {
+        write(&mut self.connection, |tx| {
+            current(tx, &append.lease())?;
+            let mut stream = EnvironmentRow::find(tx, append.environment)?;
+            if stream.last != append.expected {
+                let (expected, found) = (append.expected, stream.last);
+                return Err(AppendError::Conflict { expected, found });
+            }
+            // Its row first, to which its records refer.
+            stream.store(tx)?;
+            append.records.iter().try_for_each(|body| stream.push(tx, body, append.at))?;
+            stream.store(tx)?;
+            Ok(stream.last)
+        })
     }
 
     pub(super) fn try_take(

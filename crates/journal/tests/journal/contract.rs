@@ -5,7 +5,8 @@
 
 use crate::support::{Folder, Memory, at, environment, holder, run, scope, texts};
 use serin_journal::{
-    Append, AppendError, ClaimChange, CommandId, Journal, JournalError, Lease, LeaseRefused,
+    Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Journal, JournalError, Lease,
+    LeaseRefused,
 };
 use std::time::Duration;
 
@@ -245,6 +246,67 @@ async fn an_environment_belongs_to_one_run_at_most(place: &impl Place) {
     assert_eq!(place.process().claims().await.unwrap(), both);
 }
 
+async fn the_records_of_an_environment_are_its_own_and_read_back_by_every_process(
+    place: &impl Place,
+) {
+    let (one, two) = (place.process(), place.process());
+    let (staging, production) = (environment("staging"), environment("production"));
+    assert_eq!(one.read_environment(&staging, 0).await.unwrap(), []);
+    let (first, second, other) = (texts(&["a", "ü\0\n"]), texts(&["c"]), texts(&["d"]));
+    let lease = take(&one, "staging", place).await;
+    let append = of(&staging, 0, &first, &lease);
+    assert_eq!(one.append_environment(&append).await.unwrap(), 2);
+    let append = EnvironmentAppend { at: at(7), ..of(&staging, 2, &second, &lease) };
+    assert_eq!(one.append_environment(&append).await.unwrap(), 3);
+    let lease = take(&two, "production", place).await;
+    assert_eq!(two.append_environment(&of(&production, 0, &other, &lease)).await.unwrap(), 1);
+
+    let read = two.read_environment(&staging, 0).await.unwrap();
+    let told: Vec<_> = read.iter().map(|r| (r.seq, r.at, r.body.as_str())).collect();
+    assert_eq!(told, [(1, at(1), "a"), (2, at(1), "ü\0\n"), (3, at(7), "c")]);
+    assert_eq!(one.read_environment(&staging, 2).await.unwrap(), read[2..]);
+    assert_eq!(one.read_environment(&staging, 9).await.unwrap(), []);
+    assert_eq!(one.read_environment(&production, 0).await.unwrap().len(), 1);
+}
+
+async fn an_append_to_an_environment_without_its_current_lease_writes_nothing(place: &impl Place) {
+    let (one, two) = (place.process(), place.process());
+    let staging = environment("staging");
+    let records = texts(&["a"]);
+    let never = Lease { scope: scope("staging"), epoch: 0 };
+    let refused = one.append_environment(&of(&staging, 0, &records, &never)).await.unwrap_err();
+    assert_lost(&refused, &never, 0);
+    let lost = take(&one, "staging", place).await;
+    let current = two.take_lease(&scope("staging"), &holder(2), place.ttl()).await.unwrap();
+    // The lease of another environment is no leave to write here, whatever its number.
+    take(&one, "production", place).await;
+    let refused = one.append_environment(&of(&staging, 0, &records, &lost)).await.unwrap_err();
+    assert_lost(&refused, &lost, current.epoch);
+    assert_eq!(two.read_environment(&staging, 0).await.unwrap(), []);
+    let append = of(&staging, 0, &records, &current);
+    assert_eq!(two.append_environment(&append).await.unwrap(), 1);
+    two.release_lease(&current).await.unwrap();
+    let refused = two.append_environment(&of(&staging, 1, &records, &current)).await.unwrap_err();
+    assert_lost(&refused, &current, current.epoch);
+    assert_eq!(two.read_environment(&staging, 0).await.unwrap().len(), 1);
+}
+
+async fn an_append_to_an_environment_that_expects_other_records_writes_nothing(place: &impl Place) {
+    let one = place.process();
+    let staging = environment("staging");
+    let lease = take(&one, "staging", place).await;
+    let records = texts(&["a", "b"]);
+    one.append_environment(&of(&staging, 0, &records, &lease)).await.unwrap();
+    for expected in [0, 1, 3] {
+        let append = of(&staging, expected, &records, &lease);
+        let refused = one.append_environment(&append).await.unwrap_err();
+        assert!(
+            matches!(refused, AppendError::Conflict { expected: e, found: 2 } if e == expected)
+        );
+    }
+    assert_eq!(one.read_environment(&staging, 0).await.unwrap().len(), 2);
+}
+
 async fn a_command_waits_in_its_inbox_until_it_is_answered_once(place: &impl Place) {
     let (one, two) = (place.process(), place.process());
     let staging = environment("staging");
@@ -269,6 +331,15 @@ async fn a_command_waits_in_its_inbox_until_it_is_answered_once(place: &impl Pla
 
 fn plain<'a>(run: &'a serin_model::RunId, expected: u64, records: &'a [String]) -> Append<'a> {
     Append { run, expected, records, at: at(1), leases: &[], claims: &[] }
+}
+
+fn of<'a>(
+    environment: &'a serin_model::EnvironmentName,
+    expected: u64,
+    records: &'a [String],
+    lease: &Lease,
+) -> EnvironmentAppend<'a> {
+    EnvironmentAppend { environment, expected, records, at: at(1), epoch: lease.epoch }
 }
 
 async fn take<P: Place>(process: &P::Process, name: &str, place: &P) -> Lease {
@@ -316,6 +387,9 @@ contract! {
     the_death_of_an_earlier_holder_says_nothing_about_the_present_one
     of_two_takers_at_once_one_gets_the_lease
     an_environment_belongs_to_one_run_at_most
+    the_records_of_an_environment_are_its_own_and_read_back_by_every_process
+    an_append_to_an_environment_without_its_current_lease_writes_nothing
+    an_append_to_an_environment_that_expects_other_records_writes_nothing
     a_command_waits_in_its_inbox_until_it_is_answered_once
 }
 

@@ -3,7 +3,8 @@
 use crate::support::{Folder, at, environment, holder, run, scope, texts};
 use rusqlite::Connection;
 use serin_journal::{
-    Append, AppendError, ClaimChange, Journal, JournalError, LeaseRefused, SqliteJournal,
+    Append, AppendError, ClaimChange, EnvironmentAppend, Journal, JournalError, LeaseRefused,
+    SqliteJournal,
 };
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -47,16 +48,115 @@ fn a_file_that_is_no_journal_is_refused_and_left_alone() {
 fn a_newer_format_is_refused_by_name() {
     let folder = Folder::default();
     drop(folder.open());
-    // What a later version of `meta_seal` must still write, whatever else changes.
-    let seal = ring::digest::digest(&ring::digest::SHA256, &{
-        let parts = ["meta", "format", "7"].map(|part| (part.len().to_be_bytes(), part));
-        parts.iter().flat_map(|(len, part)| [len, part.as_bytes()].concat()).collect::<Vec<_>>()
-    });
     let connection = Connection::open(folder.path()).unwrap();
-    connection.execute("UPDATE meta SET value = '7', seal = ?1", [seal.as_ref()]).unwrap();
+    say_format(&connection, "7");
     connection.execute_batch("CREATE TABLE later (x)").unwrap();
     let refused = SqliteJournal::open(&folder.path()).unwrap_err();
-    assert!(matches!(refused, JournalError::Newer { found: 7, known: 1 }), "{refused:?}");
+    assert!(matches!(refused, JournalError::Newer { found: 7, known: 2 }), "{refused:?}");
+}
+
+/// Writes another format, as every version of `meta_seal` must still be able to read, whatever else changes.
+fn say_format(connection: &Connection, format: &str) {
+    let parts = ["meta", "format", format].map(|part| (part.len().to_be_bytes(), part));
+    let bytes: Vec<u8> =
+        parts.iter().flat_map(|(len, part)| [len, part.as_bytes()].concat()).collect();
+    let seal = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    let sql = "UPDATE meta SET value = ?1, seal = ?2";
+    connection.execute(sql, rusqlite::params![format, seal.as_ref()]).unwrap();
+}
+
+/// Makes a journal as a Serin wrote it whose environments had no streams.
+async fn of_format_1() -> (Folder, String) {
+    let folder = Folder::default();
+    fill(&folder.open()).await;
+    let connection = Connection::open(folder.path()).unwrap();
+    connection.execute_batch("DROP TABLE environment_record; DROP TABLE environment").unwrap();
+    say_format(&connection, "1");
+    drop(connection);
+    let told = tell(&folder.path()).await.unwrap();
+    (folder, told)
+}
+
+#[tokio::test]
+async fn a_journal_of_before_environments_had_streams_is_opened_and_keeps_what_it_had() {
+    let (folder, told) = of_format_1().await;
+    let staging = environment("staging");
+    let journal = folder.open();
+    assert_eq!(journal.read_environment(&staging, 0).await.unwrap(), []);
+    let lease = journal.take_lease(&scope("staging"), &holder(1), LONG).await.unwrap();
+    assert_eq!(lease.epoch, 2, "lease numbers go on");
+    let records = texts(&["a"]);
+    let (environment, epoch) = (&staging, lease.epoch);
+    let append =
+        EnvironmentAppend { environment, expected: 0, records: &records, at: at(1), epoch };
+    assert_eq!(journal.append_environment(&append).await.unwrap(), 1);
+    let kept = ["r-1", "r-2"].map(run);
+    for id in &kept {
+        assert_eq!(journal.read(id, 0).await.unwrap().len(), 20);
+    }
+    drop(journal);
+    let again = folder.open();
+    assert_eq!(again.read_environment(&staging, 0).await.unwrap().len(), 1);
+    assert!(told.contains("record 20"), "{told}");
+}
+
+#[tokio::test]
+async fn two_processes_may_bring_an_old_journal_to_this_format_at_once() {
+    for _ in 0..5 {
+        let folder = Folder::default();
+        drop(folder.open());
+        let connection = Connection::open(folder.path()).unwrap();
+        connection.execute_batch("DROP TABLE environment_record; DROP TABLE environment").unwrap();
+        say_format(&connection, "1");
+        drop(connection);
+        std::thread::scope(|scope| {
+            let opened = [0, 1, 2].map(|_| scope.spawn(|| drop(folder.open())));
+            for thread in opened {
+                thread.join().unwrap();
+            }
+        });
+        drop(folder.open());
+    }
+}
+
+#[test]
+fn an_old_journal_that_is_damaged_is_refused_and_not_brought_to_this_format() {
+    let folder = Folder::default();
+    drop(folder.open());
+    let connection = Connection::open(folder.path()).unwrap();
+    connection
+        .execute_batch("DROP TABLE environment_record; DROP TABLE environment; DROP TABLE claim")
+        .unwrap();
+    say_format(&connection, "1");
+    let refused = SqliteJournal::open(&folder.path()).unwrap_err();
+    assert!(matches!(refused, JournalError::Damaged(_)), "{refused:?}");
+    let format: String =
+        connection.query_row("SELECT value FROM meta", [], |row| row.get(0)).unwrap();
+    assert_eq!(format, "1");
+}
+
+#[tokio::test]
+async fn a_changed_dropped_or_moved_record_of_an_environment_is_named() {
+    for (sql, seq) in [
+        ("UPDATE environment_record SET body = 'b' WHERE seq = 5", 5),
+        ("UPDATE environment_record SET at = at + 1 WHERE seq = 5", 5),
+        ("DELETE FROM environment_record WHERE seq = 1", 1),
+        ("DELETE FROM environment_record WHERE seq = 6", 6),
+        ("DELETE FROM environment_record WHERE seq = 9", 9),
+        (
+            "UPDATE environment_record SET body = (SELECT body FROM environment_record WHERE seq = 7), \
+              seal = (SELECT seal FROM environment_record WHERE seq = 7) WHERE seq = 8",
+            8,
+        ),
+    ] {
+        let folder = Folder::default();
+        fill(&folder.open()).await;
+        Connection::open(folder.path()).unwrap().execute_batch(sql).unwrap();
+        let read = folder.open().read_environment(&environment("staging"), 0).await;
+        let refused = read.unwrap_err().to_string();
+        let expected = format!("record {seq} of staging is not what was written");
+        assert!(refused.ends_with(&expected), "{sql}: {refused}");
+    }
 }
 
 #[tokio::test]
@@ -106,6 +206,9 @@ async fn a_changed_row_of_any_other_table_is_refused() {
         "UPDATE command SET answer = 'lost' WHERE answer IS NULL",
         "UPDATE command SET body = 'resume' WHERE answer IS NULL",
         "PRAGMA foreign_keys = OFF; DELETE FROM run WHERE number = 1",
+        "UPDATE environment SET last = last - 1",
+        "PRAGMA foreign_keys = OFF; UPDATE environment SET name = 'stagin'",
+        "UPDATE environment SET head = zeroblob(32)",
         "DROP TABLE claim",
     ] {
         let folder = Folder::default();
@@ -243,6 +346,8 @@ async fn a_full_disk_refuses_to_write_and_forgets_nothing() {
 
     let refused = journal.append(&append(last, &claims)).await.unwrap_err();
     assert!(matches!(refused, AppendError::Journal(JournalError::Full)), "{refused:?}");
+    // What room is left, the smallest write there is uses up.
+    while journal.beat(&lease).await.is_ok() {}
     let refused = journal.take_lease(&scope("production"), &holder(1), LONG).await.unwrap_err();
     assert!(matches!(refused, LeaseRefused::Journal(JournalError::Full)), "{refused:?}");
     let there = |records: Vec<_>| u64::try_from(records.len()).unwrap();
@@ -293,6 +398,11 @@ async fn fill(journal: &SqliteJournal) {
     let command = journal.send(&environment("staging"), "halt", at(3)).await.unwrap();
     journal.answer(&lease, command, "halted").await.unwrap();
     journal.send(&environment("staging"), "cancel", at(4)).await.unwrap();
+    let records: Vec<String> = (1..10).map(|number| format!("fact {number}")).collect();
+    let (environment, epoch) = (&environment("staging"), lease.epoch);
+    let append =
+        EnvironmentAppend { environment, expected: 0, records: &records, at: at(5), epoch };
+    journal.append_environment(&append).await.unwrap();
 }
 
 /// Opens a journal and tells all that is in it.
@@ -302,9 +412,10 @@ async fn tell(path: &Path) -> Result<String, JournalError> {
     let heads = (journal.runs().await?, journal.claims().await?);
     let waiting = journal.inbox(&environment("staging")).await?;
     let answer = journal.answered(serin_journal::CommandId(1)).await?;
+    let stream = journal.read_environment(&environment("staging"), 0).await?;
     // Whether the holder lives depends on its lock file, which is not part of the journal.
     let holder = journal.holder(&scope("staging")).await?.map(|(holder, _)| holder);
-    Ok(format!("{heads:?} {one:?} {two:?} {waiting:?} {answer:?} {holder:?}"))
+    Ok(format!("{heads:?} {one:?} {two:?} {waiting:?} {answer:?} {holder:?} {stream:?}"))
 }
 
 /// Says whether a damaged file is refused; one that is accepted must tell exactly what was written.

@@ -218,6 +218,8 @@ fn environment<'a>(name: &str, lbs: impl Iterator<Item = &'a str>) -> Environmen
             attribution: None,
         }),
         qa: BTreeMap::new(),
+        freeze: Vec::new(),
+        overriding: Overriding::OnePerson,
     }
 }
 
@@ -446,6 +448,7 @@ fn no_servers() -> LbObservation {
         observed_at: Timestamp::from_millis(0),
         worker: "1".to_owned(),
         servers: BTreeMap::new(),
+        balance: BTreeMap::new(),
         leaving: Workers::default(),
     }
 }
@@ -463,6 +466,7 @@ pub(crate) fn up(address: &str) -> ServerObservation {
         total_sessions: 0,
         address: address.to_owned(),
         agent: false,
+        kind: ServerKind::Active,
         last_change_ms: 0,
     }
 }

@@ -1,10 +1,13 @@
 //! Starting effects: each becomes a task whose end is something that happened.
 
+use super::shares::FleetKey;
 use super::{Controller, Ended, RETRY};
+use crate::environment::EnvironmentRequest;
 use crate::perform::{self, Act, perform};
 use crate::ports::{AlertReading, Fence, PortError, Ports};
+use serin_engine::environment::{Canary, Refused};
 use serin_engine::{Effect, Event, Input, Mode, Outcome, Watch, decide, is_watch};
-use serin_journal::{AppendError, ClaimChange, Lease, LeaseRefused, Scope};
+use serin_journal::{AppendError, ClaimChange, CommandId, Lease, LeaseRefused, Scope};
 use serin_model::{
     Action, Environment, EnvironmentName, HostName, LbName, LbObservation, Reason, StepId,
 };
@@ -27,6 +30,17 @@ pub(super) enum Happened {
         outcome: Outcome,
     },
     Reasserted(Effect, Result<(), Reason>),
+    Canary {
+        environment: EnvironmentName,
+        command: CommandId,
+        request: EnvironmentRequest,
+        canary: Result<Canary, Refused>,
+    },
+    Shared {
+        fleet: FleetKey,
+        percent: u8,
+        result: Result<(bool, String), Reason>,
+    },
     Alerts(Watch, AlertReading),
     LoadBalancers(Watch, Vec<(LbName, HostName, Result<LbObservation, PortError>)>),
 }
@@ -38,7 +52,10 @@ impl Controller {
             Effect::Enter(environment) => self.enter(environment.clone()),
             Effect::RaiseFence(environment) => self.raise_fence(environment.clone()),
             Effect::Leave(environment) => return self.leave(environment.clone()).await,
-            Effect::Act { step, mode } => return self.act(step.clone(), *mode).await,
+            Effect::Act { step, mode } if !self.is_telling(step) => {
+                return self.act(step.clone(), *mode).await;
+            }
+            Effect::Act { .. } => self.retry_later(effect.clone()),
             Effect::Redrain { environment, host, servers } => {
                 let (host, servers) = (host.clone(), servers.clone());
                 self.input(Input::DrainLost { host: host.clone(), servers }).await?;
@@ -88,7 +105,7 @@ impl Controller {
                 self.busy.remove(&effect);
                 // What was seen belongs to the environment before.
                 self.view.load_balancers.clear();
-                Ok(())
+                self.open_stream(&environment).await
             }
             Err(Ended::Journal(AppendError::Claimed { environment, run })) => {
                 self.environments.remove(&environment);
@@ -137,6 +154,8 @@ impl Controller {
         let release = [ClaimChange::Release(environment.clone())];
         let left = Event::EnvironmentLeft { environment: environment.clone() };
         self.record(vec![left], &release).await?;
+        self.streams.remove(&environment);
+        self.shares.forget(&environment);
         if let Some(lease) = self.environments.remove(&environment) {
             let released = self.journal.release_lease(&lease).await;
             released.map_err(|error| Ended::Journal(error.into()))?;
@@ -151,12 +170,17 @@ impl Controller {
             return Ok(());
         };
         self.record(events, &[]).await?;
-        let Some((stage, lane, found)) = self.run.find(&step) else { return Ok(()) };
+        let Some((stage, _, found)) = self.run.find(&step) else { return Ok(()) };
         if is_watch(&found.action) {
             // It waits for a reading that began after it did: the next one is due now.
             self.next_watch.retain(|watch, _| !matches!(watch, Watch::Alerts(..)));
             return Ok(());
         }
+        if let Action::SetShare { fleet, percent } = &found.action {
+            let (name, fleet, percent) = (stage.environment.clone(), fleet.clone(), *percent);
+            self.record_share(&name, &fleet, percent).await?;
+        }
+        let Some((stage, lane, found)) = self.run.find(&step) else { return Ok(()) };
         let act = Act {
             ports: self.ports.clone(),
             plan: Arc::clone(&self.plan),

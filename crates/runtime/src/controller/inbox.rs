@@ -20,8 +20,7 @@ impl Controller {
             let waiting = self.journal.inbox(environment).await.map_err(AppendError::from);
             for item in waiting.map_err(lost)? {
                 let Ok(request) = serde_json::from_str::<Request>(&item.body) else {
-                    let answer = "not understood: it was sent by another version of serin";
-                    self.journal.answer(&lease, item.id, answer).await.map_err(lost)?;
+                    self.environment_asked(environment, &item).await?;
                     continue;
                 };
                 let answer = if request.run == self.id {
@@ -32,7 +31,7 @@ impl Controller {
                 self.journal.answer(&lease, item.id, &answer).await.map_err(lost)?;
             }
         }
-        Ok(())
+        self.read_streams().await
     }
 
     /// Takes a command from the inbox, and returns the answer for whoever sent it.

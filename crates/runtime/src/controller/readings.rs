@@ -78,12 +78,17 @@ impl Controller {
         watch: Watch,
         readings: Vec<(LbName, HostName, Result<LbObservation, PortError>)>,
     ) -> Result<(), Ended> {
-        self.watched(watch);
+        let environment = self.watched(watch);
         let now = self.ports.clock.now();
         for (lb, host, reading) in readings {
             match reading {
                 Ok(seen) => {
                     self.unreadable.remove(&lb);
+                    let before = self.view.load_balancers.get(&lb);
+                    if before.is_some_and(|before| before.worker != seen.worker) {
+                        // A reload has forgotten every weight.
+                        self.shares.forget(&environment);
+                    }
                     self.view.load_balancers.insert(lb, seen);
                 }
                 Err(error) => {

@@ -15,6 +15,7 @@ mod crash;
 mod fail;
 mod alerts;
 mod people;
+mod environments;
 mod machines;
 mod takeover;
 

@@ -1,0 +1,76 @@
+//! Requests to an environment in which another process acts: they go through its inbox.
+
+use crate::support::{Said, World};
+use serin_journal::{Holder, Inbox, Journal, Lease, Scope, SqliteJournal};
+use serin_model::EnvironmentName;
+use serin_runtime::environment::{EnvironmentRequest, Want};
+use std::time::Duration;
+
+const TTL: Duration = Duration::from_secs(15);
+
+/// Another process that acts in production.
+struct Other {
+    journal: SqliteJournal,
+    lease: Lease,
+    production: EnvironmentName,
+}
+
+impl Other {
+    async fn in_production(world: &World) -> Self {
+        let journal = SqliteJournal::open(std::path::Path::new(&world.path("journal.db"))).unwrap();
+        let production: EnvironmentName = "production".parse().unwrap();
+        let holder = Holder { user: "ada".to_owned(), machine: "deploy-01".to_owned(), pid: 7 };
+        let scope = Scope::Environment(production.clone());
+        let lease = journal.take_lease(&scope, &holder, TTL).await.unwrap();
+        Self { journal, lease, production }
+    }
+
+    /// Waits until something is asked.
+    async fn asked(&self) -> Inbox {
+        loop {
+            if let Some(item) = self.journal.inbox(&self.production).await.unwrap().pop() {
+                return item;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn place(world: &World) -> Said {
+    world.serin(&["hold", "place", "production", "--reason", "patching"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_acts_in_an_environment_is_asked_and_its_answer_counts() {
+    for (answer, code, words) in [
+        ("accepted: h-5", 0, "production: accepted: h-5"),
+        ("refused: not today", 4, "production: not today"),
+    ] {
+        let world = std::sync::Arc::new(World::new(""));
+        let other = Other::in_production(&world).await;
+        let asking = std::sync::Arc::clone(&world);
+        let placing = tokio::task::spawn_blocking(move || place(&asking));
+        let item = other.asked().await;
+        let request: EnvironmentRequest = serde_json::from_str(&item.body).unwrap();
+        assert!(matches!(request.want, Want::PlaceHold { .. }), "{request:?}");
+        assert_eq!((request.by.as_str(), request.why.as_str()), ("mira", "patching"));
+        other.journal.answer(&other.lease, item.id, answer).await.unwrap();
+        placing.await.unwrap().is(code, &["ada@deploy-01 (pid 7) acts in production", words]);
+        let nothing = other.journal.read_environment(&other.production, 0).await.unwrap();
+        assert_eq!(nothing, [], "only who acts there writes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_holder_goes_away_is_seen_to_by_who_asked() {
+    let world = std::sync::Arc::new(World::new(""));
+    let other = Other::in_production(&world).await;
+    let asking = std::sync::Arc::clone(&world);
+    let placing = tokio::task::spawn_blocking(move || place(&asking));
+    let item = other.asked().await;
+    other.journal.release_lease(&other.lease).await.unwrap();
+    placing.await.unwrap().is(0, &["production: accepted: h-1"]);
+    let answered = other.journal.answered(item.id).await.unwrap();
+    assert_eq!(answered.as_deref(), Some("accepted: h-1"), "nobody does it a second time");
+    assert_eq!(other.journal.read_environment(&other.production, 0).await.unwrap().len(), 2);
+}

@@ -1,0 +1,12 @@
+//! The real `serin`, on a journal of its own and, where load balancers are asked, a real HAProxy on loopback.
+//!
+//! HAProxy is reached over TCP without a fence: no host is logged in to.
+
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod holds;
+#[cfg(test)]
+mod shares;
+#[cfg(test)]
+mod inbox;

@@ -1,0 +1,147 @@
+//! A configuration, a journal and, if wanted, a HAProxy for one test.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// A world: where `serin` finds everything.
+pub(crate) struct World {
+    folder: TempDir,
+    haproxy: Option<Pid>,
+    port: u16,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl World {
+    /// Makes a world without a HAProxy. `more` is added to the configuration of production.
+    pub(crate) fn new(more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // A port that is free now; HAProxy takes it a moment later.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let world = Self { folder, haproxy: None, port };
+        world.configure(more);
+        world
+    }
+
+    /// Makes a world with a HAProxy whose shared backend balances in a way.
+    pub(crate) fn with_haproxy(balance: &str) -> Self {
+        let mut world = Self::new("");
+        let path = world.path("haproxy.cfg");
+        let port = world.port;
+        let server = |name: &str| format!("  server {name} 127.0.0.1:1 weight 100\n");
+        let text = format!(
+            "global\n  stats socket ipv4@127.0.0.1:{port} level admin\n\
+             defaults\n  mode http\n  timeout connect 1s\n  timeout client 1s\n  timeout server 1s\n\
+             backend web\n  balance {balance}\n{}{}{}\
+             backend canary_web\n{}",
+            server("web-01"),
+            server("web-02"),
+            server("web-cny-01"),
+            server("web-cny-01"),
+        );
+        std::fs::write(&path, text).unwrap();
+        let pid = world.path("haproxy.pid");
+        // In the background it is only when it listens.
+        let mut haproxy = Command::new("haproxy");
+        let haproxy = haproxy.args(["-D", "-f", &path, "-p", &pid]);
+        let started = haproxy.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(started.success());
+        let pid = std::fs::read_to_string(pid).unwrap();
+        world.haproxy = Pid::from_raw(pid.trim().parse().unwrap());
+        world
+    }
+
+    fn configure(&self, more: &str) {
+        let port = self.port;
+        let text = format!(
+            r#"
+[package]
+name = "serin-standin"
+profile = "plain"
+[repository]
+url = "http://127.0.0.1:9"
+suite = "bookworm"
+keyring = "none.gpg"
+[journal]
+path = "journal.db"
+[roles.web]
+services = [{{ name = "web", action = "restart" }}]
+backends = ["web"]
+[environments.staging]
+load_balancers.lb-01 = {{ host = "lb-01.gstg", tcp = "127.0.0.1:9", unfenced = true, master_socket = "none" }}
+fleets.main.hosts = {{ web = ["web-01.gstg", "web-02.gstg"] }}
+[environments.production]
+load_balancers.lb-01 = {{ host = "lb-01.gprd", tcp = "127.0.0.1:{port}", unfenced = true, master_socket = "none" }}
+fleets.main.hosts = {{ web = ["web-01.gprd", "web-02.gprd"] }}
+fleets.canary.share = {{ after_canary = "5%" }}
+fleets.canary.backends = {{ web = ["canary_web"] }}
+fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
+{more}
+"#
+        );
+        std::fs::write(self.path("serin.toml"), text).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Runs `serin`.
+    pub(crate) fn serin(&self, words: &[&str]) -> Said {
+        let output = self.command(words).output().unwrap();
+        Said {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
+        command.args(["--config", &self.path("serin.toml")]).args(words);
+        // The person, whoever runs the tests.
+        command.env_remove("SUDO_USER").env("USER", "mira").env("TZ", "UTC");
+        command.current_dir(Path::new("/"));
+        command
+    }
+
+    /// Asks HAProxy something.
+    pub(crate) fn haproxy(&self, command: &str) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.write_all(format!("{command}\n").as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text.trim().to_owned()
+    }
+}
+
+impl Said {
+    /// Checks how it ended, and that it says all of these.
+    #[track_caller]
+    pub(crate) fn is(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, code, "{self:?}");
+        let text = format!("{}{}", self.out, self.err);
+        for word in words {
+            assert!(text.contains(word), "{word:?} is not in: {text}");
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(haproxy) = self.haproxy {
+            // It may have ended by itself: then there is nothing to end.
+            kill_process(haproxy, Signal::KILL).unwrap_or_default();
+        }
+    }
+}
