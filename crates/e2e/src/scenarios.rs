@@ -2,9 +2,9 @@
 
 use crate::lab::{Lab, PATIENCE};
 use crate::monitor::Monitor;
-use crate::oracle;
 use crate::refusals::refusals;
 use crate::traffic::Traffic;
+use crate::{faults, gates, oracle, others};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
@@ -21,7 +21,7 @@ pub(crate) struct Scenario {
 
 type Story = Box<dyn Fn(&mut Lab) -> Result<String>>;
 
-fn scenario(
+pub(crate) fn scenario(
     name: impl Into<String>,
     run: impl Fn(&mut Lab) -> Result<String> + 'static,
 ) -> Scenario {
@@ -40,9 +40,10 @@ const FLAWS: [(&str, &[&str]); 8] = [
     ("fires-alert-after-a-minute", &["has halted", "BuildMisbehaves"]),
 ];
 
-/// What `make test` runs: one healthy run, three broken versions, three kills.
+/// What `make test` runs: one healthy run, what is refused or halts early, three kills, three broken versions.
 pub(crate) fn quick() -> Vec<Scenario> {
-    let mut all = vec![healthy(), refusals(), killed(3)];
+    let mut all = vec![healthy(), refusals(), others::build_withdrawn(), gates::brief_alert()];
+    all.extend([gates::hung_qa(), killed(3)]);
     // Each also puts right what the one before has left behind, as far as it gets.
     all.extend(FLAWS.iter().take(3).map(|(flaw, words)| broken(flaw, words)));
     all
@@ -53,6 +54,11 @@ pub(crate) fn soak() -> Vec<Scenario> {
     let mut all = vec![healthy(), refusals()];
     all.extend(FLAWS.iter().flat_map(|(flaw, words)| [broken(flaw, words), recovered(flaw)]));
     all.extend([killed(20), cut(20), reloaded(), taken_over(), interrupted()]);
+    all.extend([others::build_withdrawn(), others::build_replaced_later()]);
+    all.extend([others::two_operators(), others::third_version(), others::half_right()]);
+    all.extend([gates::hung_qa(), gates::brief_alert(), gates::alertmanager_restarted()]);
+    all.extend([faults::dpkg_locked(), faults::drain_never_ends(), faults::power_lost()]);
+    all.extend([faults::socket_taken(), faults::socket_stays_taken()]);
     all
 }
 
@@ -90,7 +96,7 @@ fn broken(flaw: &'static str, words: &'static [&'static str]) -> Scenario {
 }
 
 /// What is out of service is named by `serin status`.
-fn named_or_in_service(lab: &Lab) -> Result<()> {
+pub(crate) fn named_or_in_service(lab: &Lab) -> Result<()> {
     let status = lab.serin(&["status"])?;
     let named = |host: &str| {
         status.log.iter().any(|line| line.contains("OUT OF SERVICE") && line.contains(host))
@@ -112,7 +118,7 @@ fn named_or_in_service(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn give_up(lab: &Lab) -> Result<()> {
+pub(crate) fn give_up(lab: &Lab) -> Result<()> {
     lab.serin(&["cancel", "--reason", "the build is broken"])?.expect(6)?;
     Ok(())
 }
