@@ -59,7 +59,8 @@ pub(crate) fn build_replaced_later() -> Scenario {
         let before = oracle::versions(lab)?;
         let version = lab.publish(None)?;
         let mut run = lab.serin_running(&["run", "to-canary", &version])?;
-        run.until(&["stage 4"], PATIENCE)?;
+        // With its time before it: the plan has been printed too.
+        run.until(&["  stage 4: "], PATIENCE)?;
         lab.lab(&["publish", &version, "--flaw", "slow-migrations"])?.expect(0)?;
         let ended = run.end(PATIENCE)?;
         ended.expect(5)?;
