@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use tempfile::NamedTempFile;
 
 /// How long nothing may be printed by anything: longer than the longest bake and the slowest step of the lab.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
@@ -35,13 +36,6 @@ impl Lab {
             build.get("version")?.as_str()?.split('.').nth(1)?.parse::<u32>().ok()
         });
         self.minor = minors.max().unwrap_or(0);
-        Ok(())
-    }
-
-    /// Ends the lab and starts another one.
-    pub(crate) fn restart(&mut self) -> Result<()> {
-        self.lab(&["down"])?.expect(0)?;
-        self.lab(&["up"])?.expect(0)?;
         Ok(())
     }
 
@@ -80,9 +74,22 @@ impl Lab {
     }
 
     pub(crate) fn serin_running(&self, arguments: &[&str]) -> Result<Running> {
+        self.serin_with(&self.folder.join("serin.toml"), arguments)
+    }
+
+    /// Starts `serin` with a configuration of one's own.
+    pub(crate) fn serin_with(&self, config: &Path, arguments: &[&str]) -> Result<Running> {
         let mut command = Command::new(self.bin.join("serin"));
-        command.arg("--config").arg(self.folder.join("serin.toml")).args(arguments);
+        command.arg("--config").arg(config).args(arguments);
         Running::start(&mut command)
+    }
+
+    /// Writes a changed copy of the lab's configuration, outside of the lab's folder, in which nothing else may be.
+    pub(crate) fn changed_config(&self, change: impl Fn(&str) -> String) -> Result<NamedTempFile> {
+        let text = std::fs::read_to_string(self.folder.join("serin.toml"))?;
+        let copy = tempfile::Builder::new().suffix(".toml").tempfile()?;
+        std::fs::write(copy.path(), change(&text))?;
+        Ok(copy)
     }
 
     /// Runs a command as root inside a host, and returns its lines.

@@ -4,10 +4,15 @@
 //! as it should be or named, each migration and installation happened once, no request failed, main production was not
 //! touched. It knows nothing of Serin's insides: it reads what people read. Read [`scenarios`] first.
 
+mod events;
+mod faults;
+mod gates;
 mod lab;
 mod monitor;
 mod oracle;
+mod others;
 mod process;
+mod production;
 mod refusals;
 mod scenarios;
 mod traffic;

@@ -81,6 +81,33 @@ pub(crate) fn migrations_ran_once(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// Asks an environment's database, and returns what it prints.
+pub(crate) fn ask_database(lab: &Lab, environment: &str, statement: &str) -> Result<String> {
+    let host = format!("db-01.{environment}");
+    let line = format!("su postgres -c 'psql -qtA gitlab' <<'END'\n{statement};\nEND");
+    Ok(lab.on(&host, &line)?.concat().trim().to_owned())
+}
+
+/// How often a database is asked for what is waited for: a question takes a tenth of a second.
+const QUESTIONS: usize = 1000;
+
+/// Asks an environment's database until it says what is wanted.
+pub(crate) fn until_database_says(
+    lab: &Lab,
+    environment: &str,
+    statement: &str,
+    wanted: &str,
+) -> Result<()> {
+    let mut said = String::new();
+    for _ in 0..QUESTIONS {
+        said = ask_database(lab, environment, statement)?;
+        if said == wanted {
+            return Ok(());
+        }
+    }
+    bail!("{environment}: `{statement}` gave {said}, not {wanted}")
+}
+
 /// Every server of every load balancer is UP.
 pub(crate) fn nothing_left_out(lab: &Lab) -> Result<()> {
     for (name, _) in lab.hosts("load-balancer")? {

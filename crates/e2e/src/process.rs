@@ -102,7 +102,7 @@ impl Running {
         // No line holds this, so it reads all there is.
         self.until(&["\0"], limit)?;
         let status: ExitStatus = self.child.wait()?;
-        Ok(Ended { code: status.code(), log: self.log })
+        Ok(Ended { code: status.code(), log: std::mem::take(&mut self.log) })
     }
 
     /// Kills it as a crash would: without a chance to do anything. Returns all that it has printed.
@@ -110,7 +110,7 @@ impl Running {
         self.child.kill()?;
         self.child.wait()?;
         self.log.extend(self.lines.try_iter());
-        Ok(self.log)
+        Ok(std::mem::take(&mut self.log))
     }
 
     /// Sends it a signal.
@@ -118,5 +118,15 @@ impl Running {
         let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         rustix::process::kill_process(pid.context("the process has no id")?, signal)?;
         Ok(())
+    }
+}
+
+/// What a failed scenario leaves running must not go on beside the next one. One that has ended is not touched.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
     }
 }

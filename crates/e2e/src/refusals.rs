@@ -76,6 +76,12 @@ const CASES: &[Case] = &[
         words: &["lb-02.gprd", "does not answer"],
     },
     Case {
+        damage: &["haproxy-socket-taken", "lb-01.gprd"],
+        asked: PLAN,
+        code: 4,
+        words: &["lb-01.gprd", "does not answer", "all that it allows are taken"],
+    },
+    Case {
         damage: &["haproxy-forget", "lb-01.gprd", "web-cny-01"],
         asked: PLAN,
         code: 4,

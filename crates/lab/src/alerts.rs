@@ -23,6 +23,26 @@ pub(crate) fn clear(environment: Environment) -> Result<()> {
     wait_for_manual_alert(environment, None)
 }
 
+/// Tells Alertmanager of a critical alert that ends by itself; it shows what it is told at once. Prometheus knows
+/// nothing of it.
+pub(crate) fn fire_briefly(environment: Environment, seconds: u32) -> Result<()> {
+    let at = |when: &str| read(&mut cmd(["date", "-u", "-d", when, "+%Y-%m-%dT%H:%M:%S.%3NZ"]));
+    let ends = at(&format!("{seconds} seconds"))?;
+    let alert = serde_json::json!([{
+        "labels": {
+            "alertname": "BriefAlert",
+            "env": environment.domain(),
+            "severity": "critical",
+        },
+        "startsAt": at("now")?.trim(),
+        "endsAt": ends.trim(),
+    }]);
+    let url = format!("http://{OPS_ADDRESS}:9093/api/v2/alerts");
+    let json = "Content-Type: application/json";
+    feed(&mut cmd(["curl", "-fsS", "-H", json, "--data-binary", "@-", &url]), &alert.to_string())?;
+    Ok(())
+}
+
 fn manual_alert_url(environment: Environment) -> String {
     format!("http://{OPS_ADDRESS}:9091/metrics/job/serin-lab/env/{}", environment.domain())
 }

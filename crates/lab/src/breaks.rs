@@ -63,6 +63,12 @@ pub(crate) enum Damage {
         #[arg(long)]
         clear: bool,
     },
+    /// Tell Alertmanager of a critical alert in an environment that ends by itself.
+    AlertBriefly {
+        #[arg(value_enum)]
+        environment: Environment,
+        seconds: u32,
+    },
     /// Give a host another host key.
     HostKey { host: String },
     /// Take `deployer`'s right to use sudo away.
@@ -101,7 +107,7 @@ pub(crate) fn perform(folder: &LabFolder, damage: &Damage) -> Result<()> {
             on(&record, balancer, "mv /run/haproxy/admin.sock /run/haproxy/admin.sock.away")
         }
         Damage::HaproxySocketMute { balancer } => mute(&record, balancer),
-        Damage::HaproxySocketTaken { balancer } => on(&record, balancer, TAKE_CONNECTIONS),
+        Damage::HaproxySocketTaken { balancer } => take_connections(&record, balancer),
         Damage::HaproxyForget { balancer, server } => forget(&record, balancer, server),
         Damage::AlertmanagerStop => on(&record, OPS, "sv stop alertmanager"),
         Damage::AlertmanagerRestart => on(&record, OPS, "sv restart alertmanager"),
@@ -110,6 +116,9 @@ pub(crate) fn perform(folder: &LabFolder, damage: &Damage) -> Result<()> {
         Damage::DpkgHalfInstalled { host } => on(&record, host, HALF_INSTALL),
         Damage::Alert { environment, clear: false } => alerts::fire(*environment),
         Damage::Alert { environment, clear: true } => alerts::clear(*environment),
+        Damage::AlertBriefly { environment, seconds } => {
+            alerts::fire_briefly(*environment, *seconds)
+        }
         Damage::HostKey { host } => on(&record, host, SWAP_HOST_KEY),
         Damage::NoSudo { host } => on(&record, host, TAKE_SUDO),
         Damage::Mend { hosts } => mend(folder, hosts),
@@ -193,6 +202,15 @@ fn mute(record: &LabRecord, balancer: &str) -> Result<()> {
          echo $! >/run/serin-lab-mute
          until [ -S /run/haproxy/admin.sock ]; do sleep 0.02; done",
     )
+}
+
+fn take_connections(record: &LabRecord, balancer: &str) -> Result<()> {
+    on(record, balancer, TAKE_CONNECTIONS)?;
+    let init = record.live_init(balancer)?;
+    let ask = "echo 'show version' | timeout 1 socat -t1 - UNIX-CONNECT:/run/haproxy/admin.sock";
+    wait_for(&format!("the connections of {balancer} are taken"), VISIBLE_WITHIN, || {
+        Ok(run_unchecked(&mut shell(init, ask))?.stdout.is_empty().then_some(()))
+    })
 }
 
 fn forget(record: &LabRecord, balancer: &str, server: &str) -> Result<()> {

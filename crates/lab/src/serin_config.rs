@@ -211,7 +211,7 @@ fn push_environment(
          prometheus = [\"http://{OPS_ADDRESS}:9090\"]\nmatchers = [\"env=\\\"{domain}\\\"\"]\n\
          critical = [\"severity=\\\"critical\\\"\"]\n\
          watchdog = [\"alertname=\\\"Watchdog\\\"\", \"env=\\\"{domain}\\\"\"]\npoll = \"1s\"\n\
-         unreadable_for = \"10s\"\nmin_age = \"8s\"\nattribute = {{ label = \"instance\", \
+         unreadable_for = \"15s\"\nmin_age = \"8s\"\nattribute = {{ label = \"instance\", \
          matchers = [\"alertname=~\\\"HAProxyServerDown|InstanceDown\\\"\"] }}\n"
         ),
     );

@@ -67,6 +67,8 @@ pub enum Reason {
         #[serde(with = "time::millis")]
         after: Duration,
     },
+    /// Who was asked understood, and refused; the text is its own.
+    Refused(String),
     /// A newer controller has taken over: nothing was changed.
     Fenced {
         /// The number that the host or load balancer has already seen.
@@ -174,6 +176,7 @@ impl fmt::Display for Reason {
                 write!(f, "sessions were left after {}: ", seconds(*after))?;
                 list(f, servers)
             }
+            Self::Refused(why) => write!(f, "refused: {why}"),
             Self::Fenced { by } => {
                 write!(f, "a newer controller (fence {by}) has taken over; nothing was changed")
             }

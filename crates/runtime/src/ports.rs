@@ -71,9 +71,7 @@ impl From<PortError> for Reason {
         match error {
             PortError::Unreachable { host, why } => Self::Unreachable { host, why },
             PortError::Fenced { by } => Self::Fenced { by },
-            PortError::Refused(found) => {
-                Self::Unexpected { expected: "the change to be accepted".to_owned(), found }
-            }
+            PortError::Refused(why) => Self::Refused(why),
             PortError::Garbled(why) => Self::OutcomeUnknown(format!("it was done: {why}")),
         }
     }
@@ -329,4 +327,16 @@ pub enum QaResult {
         /// Why.
         why: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_refuses_is_told_in_its_own_words() {
+        let refused = PortError::Refused("web-01: `set server web/web-01 state drain`".to_owned());
+        let told = Reason::from(refused).to_string();
+        assert_eq!(told, "refused: web-01: `set server web/web-01 state drain`");
+    }
 }

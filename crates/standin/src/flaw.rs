@@ -20,6 +20,8 @@ pub(crate) enum Flaw {
     Slow,
     /// The second migration fails; the services know nothing of it.
     MigrationFailsHalfWay,
+    /// Migrations take long; the services know nothing of it.
+    SlowMigrations,
     /// `/api/v4/version` reports a wrong version.
     QaFails,
     /// `serin_lab_alert` becomes 1 after a minute.
@@ -37,6 +39,7 @@ impl Flaw {
             "five-percent-errors" => Self::FivePercentErrors,
             "slow" => Self::Slow,
             "migration-fails-half-way" => Self::MigrationFailsHalfWay,
+            "slow-migrations" => Self::SlowMigrations,
             "qa-fails" => Self::QaFails,
             "fires-alert-after-a-minute" => Self::FiresAlertAfterAMinute,
             unknown => bail!("/opt/gitlab/flaw names an unknown flaw `{unknown}`"),

@@ -284,7 +284,9 @@ fn say_end(context: &Context, id: &RunId, run: &Run, ended: Ended) -> Code {
             say(format!("\nrun {id} has halted: {reason}"));
             super::look::out_of_service(run).into_iter().for_each(say);
             let claims: Vec<String> = run.environments.keys().map(ToString::to_string).collect();
-            say(format!("it keeps {} until it is resumed or cancelled:", claims.join(", ")));
+            if !claims.is_empty() {
+                say(format!("it keeps {} until it is resumed or cancelled:", claims.join(", ")));
+            }
             say(format!("  serin resume {id} --reason …   tries again what failed, and goes on"));
             say(format!("  serin cancel {id} --reason …   gives it up, and frees the environment"));
             Code::Halted

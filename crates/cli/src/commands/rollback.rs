@@ -27,6 +27,9 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
             .hint("say why in a few words: it is recorded and shown to everybody"));
     }
     let scope = scope(&asked)?;
+    if let Some(interrupted) = interrupted(context, &scope).await? {
+        return go_on(context, interrupted, asked).await;
+    }
     let way = find(context, &scope).await?;
     confirm(&way, &asked)?;
     let ports = context.ports()?;
@@ -55,6 +58,22 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
         drive::drive(context, context.ports()?, id, Some(cancel)).await?;
     }
     drive::begin(context, ports, (planned, Detail::Stages), &asked.past).await
+}
+
+/// Finds a rollback of the same that has begun and is not over: nobody needs a second one.
+async fn interrupted(context: &Context, scope: &Scope) -> Result<Option<RunId>, Failure> {
+    let runs = history(context).await?;
+    let Err(NoWayBack::IsRollback(id)) = History(&runs).way_back(scope) else { return Ok(None) };
+    let run = runs.iter().find(|(known, _)| *known == id).map(|(_, run)| run);
+    Ok(run.is_some_and(|run| !run.is_over()).then_some(id))
+}
+
+async fn go_on(context: &Context, id: RunId, asked: Rollback) -> Result<Code, Failure> {
+    let (run, _) = records::load(context.journal.as_ref(), &id).await?;
+    line(format!("run {id} is that rollback, and not over: going on with it"));
+    let resume = matches!(run.status, Status::Halted(_));
+    let resume = resume.then(|| Command::Resume { by: user(), why: asked.reason });
+    drive::drive(context, context.ports()?, id, resume).await
 }
 
 fn scope(asked: &Rollback) -> Result<Scope, Failure> {

@@ -1,7 +1,7 @@
 //! The migrations that a build brings: a base set, and three of its own whose ids derive from the version.
 //!
 //! Of its own three the first is transactional, the second builds an index concurrently, the third is a post-deployment
-//! one that old code could not live with. Each takes about 200 ms. Earlier versions' own migrations are not in a build;
+//! one that old code could not live with. Each takes about 200 ms, or four seconds where the build is flawed so. Earlier versions' own migrations are not in a build;
 //! the database knows them as `NO FILE`, as it does after a real downgrade.
 
 use super::names::Names;
@@ -32,7 +32,10 @@ enum Transaction {
 
 /// All migrations of the build.
 pub(super) fn files(spec: &PackageSpec, names: &Names) -> Vec<MigrationFile> {
-    base().into_iter().chain(own(spec, names)).map(render).collect()
+    // A real migration takes its time; without it no test could meet one in the middle.
+    let seconds = if spec.flaw == Some(Flaw::SlowMigrations) { "4" } else { "0.2" };
+    let all = base().into_iter().chain(own(spec, names));
+    all.map(|migration| render(migration, seconds)).collect()
 }
 
 fn base() -> Vec<Migration> {
@@ -110,7 +113,7 @@ fn own(spec: &PackageSpec, names: &Names) -> [Migration; 3] {
     ]
 }
 
-fn render(migration: Migration) -> MigrationFile {
+fn render(migration: Migration, seconds: &str) -> MigrationFile {
     let Migration { folder, id, name, in_transaction, statements } = migration;
     let class: String = name
         .split('_')
@@ -123,8 +126,7 @@ fn render(migration: Migration) -> MigrationFile {
         Transaction::Yes => "",
         Transaction::No => "  disable_ddl_transaction!\n\n",
     };
-    // A real migration takes its time; without it no test could meet one in the middle.
-    let mut lines = vec!["    execute 'SELECT pg_sleep(0.2)'".to_owned()];
+    let mut lines = vec![format!("    execute 'SELECT pg_sleep({seconds})'")];
     lines.extend(statements.iter().map(|statement| format!("    execute '{statement}'")));
     let lines = lines.join("\n");
     let content = format!(

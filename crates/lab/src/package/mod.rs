@@ -46,6 +46,8 @@ pub(crate) enum Flaw {
     Slow,
     /// The version's second migration fails after its first was committed.
     MigrationFailsHalfWay,
+    /// Every migration takes four seconds, long enough to be met in the middle.
+    SlowMigrations,
     /// `/api/v4/version` reports a wrong version.
     QaFails,
     /// `serin_lab_alert` becomes 1 a minute after puma or workhorse started.
@@ -54,13 +56,14 @@ pub(crate) enum Flaw {
 
 impl Flaw {
     /// All of them, in the order of the enum.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::FailsToInstall,
         Self::NeverReady,
         Self::DiesAfterFiveSeconds,
         Self::FivePercentErrors,
         Self::Slow,
         Self::MigrationFailsHalfWay,
+        Self::SlowMigrations,
         Self::QaFails,
         Self::FiresAlertAfterAMinute,
     ];
@@ -73,6 +76,7 @@ impl Flaw {
             Self::FivePercentErrors => "five-percent-errors",
             Self::Slow => "slow",
             Self::MigrationFailsHalfWay => "migration-fails-half-way",
+            Self::SlowMigrations => "slow-migrations",
             Self::QaFails => "qa-fails",
             Self::FiresAlertAfterAMinute => "fires-alert-after-a-minute",
         }

@@ -1,7 +1,7 @@
 //! Starting effects: each becomes a task whose end is something that happened.
 
 use super::shares::FleetKey;
-use super::{Controller, Ended, RETRY};
+use super::{Controller, Ended, RETRY, lost};
 use crate::environment::EnvironmentRequest;
 use crate::perform::{self, Act, perform};
 use crate::ports::{AlertReading, Fence, PortError, Ports};
@@ -90,6 +90,13 @@ impl Controller {
         let lease = match lease {
             Ok(lease) => lease,
             Err(LeaseRefused::Held { scope, holder }) => {
+                // Whoever acts there may do so for a run that keeps the environment: waiting for the lease would then
+                // end with a plan that is no longer true.
+                let claims = self.journal.claims().await.map_err(|error| lost(error.into()))?;
+                if let Some(run) = claims.get(&environment).filter(|run| **run != self.id) {
+                    let reason = Reason::Claimed { environment, run: run.clone() };
+                    return self.claimed(effect, reason).await;
+                }
                 self.observer.trouble(&format!("{holder} acts for {scope}; waiting"));
                 self.retry_later(effect);
                 return Ok(());

@@ -1,5 +1,6 @@
 //! Two controllers: one is stopped past its lease, another takes over, the first continues.
 
+use serin_engine::Command;
 use serin_sim::scenario::TTL;
 use serin_sim::{Ended, Faults, Scenario, Sim, simulate};
 use std::time::Duration;
@@ -24,6 +25,37 @@ fn an_effect_that_was_on_its_way_is_refused_after_a_takeover() {
         refused += usize::from(trace.iter().any(|line| line.contains("refuses fence")));
     }
     assert!(refused >= 4, "only {refused} effects were on their way");
+}
+
+#[test]
+fn of_two_runs_that_begin_at_once_one_is_refused_by_name() {
+    block_on(async {
+        let sim = Sim::new(1, Faults::default());
+        let (winner, loser) = (sim.start().await.unwrap(), sim.start().await.unwrap());
+        let mut first = sim.adopt(&winner, 1).await.unwrap().expect("nobody kills it");
+        let mut second = sim.adopt(&loser, 2).await.unwrap().expect("nobody kills it");
+        let (_terminals, [for_first, for_second]) = terminals();
+        let mut finishing = Box::pin(first.controller.drive(for_first));
+        let mut waiting = Box::pin(second.controller.drive(for_second));
+        // Whether the one that acts is alive is known after a time to live without a beat.
+        let soon = TTL + Duration::from_secs(10);
+        let ended = tokio::select! {
+            biased;
+            ended = finishing.as_mut() => panic!("{ended:?}"),
+            ended = tokio::time::timeout(soon, waiting.as_mut()) => ended.expect("it waits"),
+        };
+        let named = format!("staging belongs to run {winner}");
+        assert!(matches!(&ended, Ended::Halted(why) if why.to_string() == named), "{ended:?}");
+        assert!(matches!(finishing.await, Ended::Finished));
+        assert_eq!(sim.report().violations, Vec::<String>::new());
+    });
+}
+
+/// Two terminals at which nobody asks for anything.
+fn terminals() -> ([mpsc::Sender<Command>; 2], [mpsc::Receiver<Command>; 2]) {
+    let (first, commands_of_first) = mpsc::channel(1);
+    let (second, commands_of_second) = mpsc::channel(1);
+    ([first, second], [commands_of_first, commands_of_second])
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
