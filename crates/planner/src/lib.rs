@@ -4,6 +4,7 @@
 //! puts in against expectation is said in the [`PlanReport`]; what makes it impossible, in [`PlanError`].
 
 mod derive;
+mod forecast;
 mod lint;
 mod order;
 mod plan;
@@ -11,6 +12,7 @@ mod report;
 mod stages;
 
 pub use derive::Recipes;
+pub use forecast::forecast;
 pub use lint::{Finding, check_plan};
 pub use plan::{Request, plan};
 pub use report::{Note, PlanError, PlanReport};

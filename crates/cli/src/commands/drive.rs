@@ -7,7 +7,7 @@ use crate::failure::{Code, Failure, chain};
 use crate::show::{line, progress::Progress};
 use serin_engine::{Command, Run};
 use serin_journal::{LeaseRefused, Scope};
-use serin_model::{EnvironmentName, Pipeline, Reason, RunId};
+use serin_model::{Action, EnvironmentName, MigrationKind, Pipeline, Reason, RunId};
 use serin_runtime::inbox::{Ask, Request};
 use serin_runtime::ports::Ports;
 use serin_runtime::{AdoptError, Controller, Ended, records};
@@ -258,6 +258,21 @@ async fn interrupts(id: RunId, commands: mpsc::Sender<Command>) {
     }
 }
 
+/// Returns the environment that a halted run is in, if it has changed hosts there and there is a way back.
+fn can_go_back(run: &Run) -> Option<&EnvironmentName> {
+    let (stage, _, _) = run.current()?;
+    let begun = |wanted: fn(&Action) -> bool| {
+        run.plan.steps().any(|(of, _, step)| {
+            of.environment == stage.environment
+                && wanted(&step.action)
+                && run.attempts(&step.id) > 0
+        })
+    };
+    let changed = begun(|action| matches!(action, Action::Install { .. }));
+    let for_good = begun(|action| *action == Action::Migrate(MigrationKind::PostDeployment));
+    (changed && !for_good && run.plan.back.is_none()).then_some(&stage.environment)
+}
+
 /// Says how it ended: what the state is, what Serin does now, and what the person can do.
 fn say_end(context: &Context, id: &RunId, run: &Run, ended: Ended) -> Code {
     let say = |text: String| {
@@ -283,12 +298,19 @@ fn say_end(context: &Context, id: &RunId, run: &Run, ended: Ended) -> Code {
         Ended::Halted(reason) => {
             say(format!("\nrun {id} has halted: {reason}"));
             super::look::out_of_service(run).into_iter().for_each(say);
+            super::look::who_has_what(run).into_iter().for_each(say);
             let claims: Vec<String> = run.environments.keys().map(ToString::to_string).collect();
             if !claims.is_empty() {
                 say(format!("it keeps {} until it is resumed or cancelled:", claims.join(", ")));
             }
             say(format!("  serin resume {id} --reason …   tries again what failed, and goes on"));
             say(format!("  serin cancel {id} --reason …   gives it up, and frees the environment"));
+            if let Some(environment) = can_go_back(run) {
+                say(format!(
+                    "  serin rollback {environment} --reason …   takes those hosts back to what they had (--dry-run shows \
+                     how, and how long it takes; --pace expedited is faster, and may drop connections)"
+                ));
+            }
             Code::Halted
         }
         Ended::Cancelled => {

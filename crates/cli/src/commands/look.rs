@@ -9,13 +9,13 @@ use serin_journal::Scope;
 use serin_model::{Action, EnvironmentName, RunId, Stage, Subject};
 use serin_runtime::environment::{Stream, windows};
 use serin_runtime::records;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
     let claims = context.journal.claims().await?;
     if context.json() {
-        let claims: std::collections::BTreeMap<&str, &str> =
+        let claims: BTreeMap<&str, &str> =
             claims.iter().map(|(name, run)| (name.as_str(), run.as_str())).collect();
         let now = context.clock.now();
         let mut held = Vec::new();
@@ -132,6 +132,33 @@ pub(crate) fn state(run: &Run) -> String {
         Status::Finished => "finished".to_owned(),
         Status::Cancelled { by, why } => format!("given up by {by}: {why}"),
     }
+}
+
+/// Says which hosts of the environment that a run is in have which version, as the run knows it; nothing if it has
+/// changed none of them.
+pub(crate) fn who_has_what(run: &Run) -> Vec<String> {
+    let Some((stage, _, _)) = run.current() else { return Vec::new() };
+    let mut changed = false;
+    let mut by_version: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (of, lane, step) in run.plan.steps() {
+        let (Action::Install { from }, Subject::Host(host)) = (&step.action, &lane.subject) else {
+            continue;
+        };
+        if of.environment != stage.environment {
+            continue;
+        }
+        let from = from.as_ref().map_or("nothing", |version| version.as_str());
+        let to = run.plan.build_for(host).map_or("", |build| build.version.as_str());
+        let has = match (run.is_done(&step.id), run.attempts(&step.id)) {
+            (true, _) => to.to_owned(),
+            (false, 0) => from.to_owned(),
+            (false, _) => format!("{from} or {to}, being installed"),
+        };
+        changed |= run.attempts(&step.id) > 0;
+        by_version.entry(has).or_default().push(host.as_str());
+    }
+    let show = |(version, hosts): (String, Vec<&str>)| format!("  {version}: {}", hosts.join(", "));
+    if changed { by_version.into_iter().map(show).collect() } else { Vec::new() }
 }
 
 /// Names every host that a run has out of service, and why.

@@ -6,6 +6,7 @@ mod builds;
 mod doctor;
 mod drift;
 mod drive;
+mod forecast;
 mod hold;
 mod look;
 mod plan;

@@ -11,6 +11,7 @@ use serin_model::{
 use serin_planner::{PlanReport, Recipes, Request, check_plan};
 use serin_runtime::{perform::observe_environments, ports::Ports, records};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// A plan with what was seen to make it.
 pub(crate) struct Planned {
@@ -213,6 +214,13 @@ pub(crate) async fn print(
             }
         }
     }
+    if let Some((host, run)) = super::forecast::host_time(context).await? {
+        let whole = serin_planner::forecast(plan, host);
+        if !plan.is_empty() {
+            let (whole, host) = (seconds(rounded(whole)), seconds(rounded(host)));
+            line(format!("\ntakes about {whole}, if a host takes {host} as in run {run}"));
+        }
+    }
     let held = super::hold::notes(context, plan).await?;
     if !report.notes.is_empty() || !held.is_empty() {
         line("\nnotes");
@@ -222,6 +230,11 @@ pub(crate) async fn print(
         }
     }
     Ok(())
+}
+
+/// Whole seconds: a forecast is no measurement.
+fn rounded(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs().max(1))
 }
 
 fn summary(phase: &serin_model::Phase) -> String {

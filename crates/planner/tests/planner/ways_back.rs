@@ -116,3 +116,19 @@ fn a_host_that_no_pipeline_names_goes_back_all_the_same() {
         .collect();
     assert_eq!(changed, [host.to_string()]);
 }
+
+#[test]
+fn a_forecast_counts_the_hosts_that_go_one_after_the_other() {
+    let installation = on_canary();
+    let (forward, _) = plan(request(&installation)).unwrap();
+    let minute = std::time::Duration::from_mins(1);
+    // One gitaly, then four web hosts one by one; two bakes and the watch of the canary; the rest is short.
+    let careful = serin_planner::forecast(&forward, minute);
+    assert!(careful > minute * 30 && careful < minute * 32, "{careful:?}");
+    let mut installation = installation;
+    installation.succeed(&forward);
+    go_back(&mut installation, Pace::Expedited);
+    let (back, _) = plan(request(&installation)).unwrap();
+    let expedited = serin_planner::forecast(&back, minute);
+    assert!(expedited > minute * 4 && expedited < minute * 5, "{expedited:?}");
+}
