@@ -3,14 +3,16 @@
 //! Order of work in an environment: stop config management, record the version, check every host, then change them,
 //! then start config management where a host runs what the record says.
 
+mod gates;
+mod notes;
+
 use crate::plan::Request;
 use crate::report::{Note, PlanError, PlanReport};
 use serin_model::{
-    Action, AdminState, ConfigManagementState, DebVersion, Environment, EnvironmentName, Fleet,
-    FleetName, Host, HostName, HostObservation, Lane, MigrationKind, Pace, PackageState, Phase,
-    RoleName, ShareSpec, StageSpec, Step, StepId, Subject, WorkSpec,
+    Action, ConfigManagementState, DebVersion, Environment, EnvironmentName, Fleet, Host, HostName,
+    HostObservation, Lane, MigrationKind, Pace, PackageState, Phase, RoleName, ShareSpec,
+    StageSpec, Step, StepId, Subject, WorkSpec,
 };
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether the plan has more to do in a stage's environment.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,57 +44,6 @@ impl<'a> Stages<'a> {
         Ok(Self { request, index, spec, environment, fleet })
     }
 
-    /// The phase before all others.
-    pub(crate) fn guard(&self) -> Phase {
-        phase("guard", vec![self.lane(Subject::Environment, vec![Action::Guard])])
-    }
-
-    /// Another fleet runs the build and proves it with real traffic: its share, the watch, and a guard once more.
-    pub(crate) fn exposure(&self) -> Vec<Phase> {
-        let Some(exposure) = &self.spec.exposure else { return Vec::new() };
-        let fleet = || exposure.fleet.clone();
-        let share = Action::SetShare { fleet: fleet(), percent: exposure.percent };
-        let expose = Action::Expose {
-            fleet: fleet(),
-            requests: exposure.requests,
-            watch: exposure.watch,
-            deadline: exposure.deadline,
-        };
-        let subject = Subject::Fleet(fleet());
-        let lanes = vec![self.distinct(subject, vec![(share, Some("expose")), (expose, None)])];
-        let guard =
-            vec![self.distinct(Subject::Environment, vec![(Action::Guard, Some("exposed"))])];
-        vec![phase("real traffic", lanes), phase("guard again", guard)]
-    }
-
-    /// A fleet that is to prove the build runs it, down to its bytes.
-    pub(crate) fn check_exposed(&self) -> Result<(), PlanError> {
-        let Some(exposure) = &self.spec.exposure else { return Ok(()) };
-        let build = self.request.build;
-        let fleet = self.environment.fleets.get(&exposure.fleet);
-        let hosts = fleet.into_iter().flat_map(|fleet| fleet.hosts.values()).filter_map(|host| {
-            let seen = self.seen(&host.name)?;
-            let found = if seen.installed() != Some(&build.version) {
-                seen.package.to_string()
-            } else if seen.sha256.as_ref() != Some(&build.sha256) {
-                let bytes = seen.sha256.as_ref().map_or("that nobody proved", |sha| sha.short());
-                format!("that version with bytes {bytes}, not {}", build.sha256.short())
-            } else {
-                let mut services =
-                    self.request.topology.roles_of(host).flat_map(|role| &role.services);
-                let old = services.find(|service| !seen.runs(&service.name, &build.version))?;
-                format!("it, but its {} runs something else", old.name)
-            };
-            Some((host.name.clone(), found))
-        });
-        let hosts: Vec<_> = hosts.collect();
-        if hosts.is_empty() {
-            return Ok(());
-        }
-        let (fleet, version) = (exposure.fleet.clone(), build.version.clone());
-        Err(PlanError::NotProven { fleet, version, hosts })
-    }
-
     /// The phases that change something; none when everything is as it should be.
     pub(crate) fn work(&self, report: &mut PlanReport) -> Result<Vec<Phase>, PlanError> {
         match &self.spec.work {
@@ -108,37 +59,6 @@ impl<'a> Stages<'a> {
     /// The environment that the stage is in.
     pub(crate) fn environment(&self) -> &'a EnvironmentName {
         &self.environment.name
-    }
-
-    /// QA, bake, and the share of traffic afterwards; before that, the sweep of an environment that is left.
-    pub(crate) fn gates(&self, leaves: Leaves) -> Vec<Phase> {
-        let environment = |actions| vec![self.lane(Subject::Environment, actions)];
-        let mut phases = Vec::new();
-        if !self.spec.qa.is_empty() {
-            let suites = self.spec.qa.iter().cloned().map(Action::Qa).collect();
-            phases.push(phase("QA", environment(suites)));
-        }
-        if let Some(what) = &self.spec.approval {
-            let approve = Action::Approve { what: what.clone() };
-            phases.push(phase("approval", environment(vec![approve])));
-        }
-        if !self.spec.bake.is_zero() {
-            phases
-                .push(phase("bake", environment(vec![Action::Bake { duration: self.spec.bake }])));
-        }
-        if leaves == Leaves::Environment {
-            let sweep = Action::Sweep { intended: self.intended() };
-            phases.push(phase("final sweep", environment(vec![sweep])));
-        }
-        if let (ShareSpec::ZeroThenAfterCanary, Some(percent)) =
-            (self.spec.share, self.fleet.share_after)
-        {
-            let fleet = self.fleet.name.clone();
-            let share = Action::SetShare { fleet: fleet.clone(), percent };
-            let lane = self.distinct(Subject::Fleet(fleet), vec![(share, Some("after"))]);
-            phases.push(phase("share of traffic", vec![lane]));
-        }
-        phases
     }
 
     fn roles(&self, roles: &[RoleName], report: &mut PlanReport) -> Vec<Phase> {
@@ -386,32 +306,6 @@ impl<'a> Stages<'a> {
         }
     }
 
-    /// What must run the build when this environment is left.
-    fn intended(&self) -> Vec<(FleetName, RoleName)> {
-        let stages = self.request.pipeline.stages.iter().take(self.index + 1);
-        let mut intended = BTreeSet::new();
-        for stage in stages.filter(|stage| stage.environment == self.spec.environment) {
-            match &stage.work {
-                WorkSpec::Roles(roles) => {
-                    intended.extend(roles.iter().map(|role| (stage.fleet.clone(), role.clone())));
-                }
-                WorkSpec::Migrations | WorkSpec::DeployHost => intended.extend(self.migrated()),
-                WorkSpec::PostDeploymentMigrations => {}
-            }
-        }
-        intended.into_iter().collect()
-    }
-
-    /// The deploy host's role, unless it has services, which migrations leave as they are.
-    fn migrated(&self) -> Option<(FleetName, RoleName)> {
-        let (fleet, host) = self.deploy_host().ok()?;
-        let roles = || self.request.topology.roles_of(host);
-        if roles().any(|role| !role.services.is_empty()) {
-            return None;
-        }
-        roles().find(|role| role.migrations).map(|role| (fleet.name.clone(), role.name.clone()))
-    }
-
     /// Package, processes and servers: a host is done only when all of it is right.
     fn is_done(&self, host: &Host) -> bool {
         let Some(seen) = self.seen(&host.name) else { return false };
@@ -472,57 +366,6 @@ impl<'a> Stages<'a> {
             Subject::Environment => self.environment.name.as_str(),
         };
         Step { id: StepId::new(self.spec.number, subject, &action, distinct), action }
-    }
-
-    fn note_host(&self, host: &Host, report: &mut PlanReport) {
-        let package = self.seen(&host.name).map(|seen| &seen.package);
-        if let Some(package @ PackageState::Broken { .. }) = package {
-            let state = package.to_string();
-            report.notes.push(Note::Repair { host: host.name.clone(), state });
-        }
-    }
-
-    fn note_roll(&self, roles: &[RoleName], hosts: &[&Host], report: &mut PlanReport) {
-        let stage = self.spec.number;
-        for host in hosts {
-            self.note_host(host, report);
-        }
-        for role in roles {
-            let of_role = |host: &&Host| host.roles.contains(role);
-            let count = self.fleet.hosts.values().filter(|host| of_role(host)).count();
-            if let Some(known) = self.request.topology.roles.get(role)
-                && hosts.iter().copied().any(|host| of_role(&host))
-            {
-                let limit = known.max_unavailable.of(count);
-                report.notes.push(Note::Budget { stage, role: role.clone(), hosts: count, limit });
-            }
-        }
-        let mut downgrades: BTreeMap<(DebVersion, &DebVersion), usize> = BTreeMap::new();
-        for host in hosts {
-            if let (Some(from), Some(to)) = (self.from(host), self.target(host))
-                && from > *to
-            {
-                *downgrades.entry((from, to)).or_default() += 1;
-            }
-        }
-        for ((from, to), count) in downgrades {
-            report.notes.push(Note::Downgrade { stage, from, to: to.clone(), count });
-        }
-        let mut empty = BTreeSet::new();
-        for server in hosts.iter().flat_map(|host| &host.servers) {
-            if server.may_be_empty && empty.insert(&server.backend) {
-                let backend = server.backend.to_string();
-                report.notes.push(Note::MayBeEmpty { stage, backend });
-            }
-            let lb = (self.environment.name.clone(), server.lb.clone());
-            let key = (server.backend.clone(), server.server.clone());
-            let seen = self.request.observed.load_balancers.get(&lb);
-            if let Some(seen) = seen.and_then(|lb| lb.servers.get(&key))
-                && seen.admin != AdminState::Ready
-            {
-                report.notes.push(Note::LeftOut { server: server.clone(), admin: seen.admin });
-            }
-        }
     }
 }
 
