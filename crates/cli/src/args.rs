@@ -208,7 +208,9 @@ pub(crate) enum Undone {
 impl FromStr for Undone {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(run) = text.parse::<RunId>() {
+        // A run's id is `r-` and a number; any other name is a place's.
+        let number = text.strip_prefix("r-").is_some_and(|rest| rest.parse::<u64>().is_ok());
+        if let (true, Ok(run)) = (number, text.parse::<RunId>()) {
             return Ok(Self::Run(run));
         }
         let place: Result<Place, _> = text.parse();
@@ -274,4 +276,18 @@ pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
         .and_then(|duration| std::time::Duration::try_from(duration).ok())
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| format!("{text:?} is not a time: write for example 30s, 5m or 1h 30m"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_and_a_place_are_told_apart_by_their_names() {
+        assert_eq!("r-7".parse(), Ok(Undone::Run("r-7".parse().unwrap())));
+        for place in ["staging", "production/canary", "r-staging"] {
+            assert_eq!(place.parse(), Ok(Undone::Place(place.parse().unwrap())), "{place}");
+        }
+        assert!("../x".parse::<Undone>().is_err());
+    }
 }

@@ -99,9 +99,9 @@ impl<'a> History<'a> {
         }
     }
 
-    /// Returns the build of a version as runs have known it: the one that this host was given, if it was.
-    pub fn build(self, host: &HostName, version: &DebVersion) -> Option<&'a Build> {
-        let own = self.changes().filter(|change| change.host == host);
+    /// Returns the build of a version as runs have known it: the one that a host was given, if it was.
+    pub fn build(self, host: Option<&HostName>, version: &DebVersion) -> Option<&'a Build> {
+        let own = self.changes().filter(|change| Some(change.host) == host);
         let given = own.map(|change| change.to).filter(|build| build.version == *version).last();
         let any = || {
             let builds = self.0.iter().rev().flat_map(|(_, run)| {
@@ -120,7 +120,7 @@ impl<'a> History<'a> {
     fn of_run(self, id: &RunId) -> Result<WayBack, NoWayBack> {
         let place = self.0.iter().position(|(known, _)| known == id);
         let place = place.ok_or_else(|| NoWayBack::NoSuchRun(id.clone()))?;
-        self.undo(place, |_| true)
+        self.undo(place, |_, _| true)
     }
 
     fn of_place(
@@ -128,22 +128,30 @@ impl<'a> History<'a> {
         environment: &EnvironmentName,
         fleet: Option<&FleetName>,
     ) -> Result<WayBack, NoWayBack> {
-        let here = |change: &Change<'_>| {
-            change.environment == environment && fleet.is_none_or(|fleet| change.fleet == fleet)
+        let here = |known: &EnvironmentName, of: &FleetName| {
+            known == environment && fleet.is_none_or(|fleet| of == fleet)
         };
-        let last = self.changes().filter(here).last().ok_or(NoWayBack::NothingChanged)?;
-        self.undo(last.place, here)
+        let touched = |(place, (_, run)): &(usize, &(RunId, Run))| {
+            changes_of(*place, run).any(|change| here(change.environment, change.fleet))
+                || !records_of(run, here).is_empty()
+        };
+        let last = self.0.iter().enumerate().rfind(touched);
+        let (place, _) = last.ok_or(NoWayBack::NothingChanged)?;
+        self.undo(place, here)
     }
 
     /// Undoes the changes of one run that are wanted.
     fn undo(
         self,
         place: usize,
-        wanted: impl Fn(&Change<'_>) -> bool,
+        wanted: impl Fn(&EnvironmentName, &FleetName) -> bool,
     ) -> Result<WayBack, NoWayBack> {
         let Some((id, run)) = self.0.get(place) else { return Err(NoWayBack::NothingChanged) };
-        let changes: Vec<Change<'_>> = changes_of(place, run).filter(|c| wanted(c)).collect();
-        if changes.is_empty() {
+        let here = |change: &Change<'_>| wanted(change.environment, change.fleet);
+        let changes: Vec<Change<'_>> = changes_of(place, run).filter(here).collect();
+        // A record that was changed before the first host was goes back as well.
+        let records = records_of(run, &wanted);
+        if changes.is_empty() && records.is_empty() {
             return Err(NoWayBack::NothingChanged);
         }
         if let Some(back) = &run.plan.back {
@@ -154,21 +162,20 @@ impl<'a> History<'a> {
             // A rollback that was given up in its middle is gone through to its end.
             return match ended {
                 Some((id, _)) => Err(NoWayBack::IsRollback(id.clone())),
-                None => Ok(again(back, run, &wanted)),
+                None => Ok(again(back, run, here)),
             };
         }
         let touched: BTreeSet<&HostName> = changes.iter().map(|change| change.host).collect();
         self.unchanged_since(place, &touched)?;
-        let environments: BTreeSet<_> = changes.iter().map(|change| change.environment).collect();
-        for environment in environments {
+        let environments = changes.iter().map(|change| change.environment);
+        let of_records = records.iter().map(|(environment, _, _)| environment);
+        for environment in environments.chain(of_records).collect::<BTreeSet<_>>() {
             self.before_no_return(place, environment)?;
         }
         let mut way = WayBack {
             undoes: [id.clone()].into(),
             hosts: BTreeMap::new(),
-            records: records_of(run, |environment, fleet| {
-                changes.iter().any(|c| c.environment == environment && c.fleet == fleet)
-            }),
+            records,
             left_out: Vec::new(),
         };
         take(&mut way.hosts, &changes)?;

@@ -94,6 +94,10 @@ impl<'a> Recipes<'a> {
             WorkSpec::PostDeploymentMigrations | WorkSpec::DeployHost => return None,
         };
         hosts.retain(|host| back.hosts.contains_key(&host.name));
+        let recorded = matches!(work, WorkSpec::Roles(_))
+            && back.records.iter().any(|(environment, fleet, _)| {
+                (environment, fleet) == (&spec.environment, &spec.fleet)
+            });
         let title = match &work {
             WorkSpec::DeployHost => format!("{} deploy host, back", spec.environment),
             WorkSpec::Roles(_) | WorkSpec::Migrations | WorkSpec::PostDeploymentMigrations => {
@@ -103,7 +107,7 @@ impl<'a> Recipes<'a> {
         let mut undone = bare(spec, work, title);
         let fleet = environment.fleets.get(&spec.fleet)?;
         undone.share = share_of(fleet, &undone.work);
-        (!hosts.is_empty()).then_some(undone)
+        (!hosts.is_empty() || recorded).then_some(undone)
     }
 
     fn is_deploy_host(self, host: &Host) -> bool {

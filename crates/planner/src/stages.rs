@@ -142,13 +142,15 @@ impl<'a> Stages<'a> {
     fn deploy_host_alone(&self, report: &mut PlanReport) -> Result<Vec<Phase>, PlanError> {
         let (fleet, host) = self.deploy_host()?;
         let Some(target) = self.target(host) else { return Ok(Vec::new()) };
-        if self.seen(&host.name).and_then(HostObservation::installed) == Some(target) {
+        let seen = self.seen(&host.name).and_then(HostObservation::installed);
+        let changed: &[&Host] = if seen == Some(target) { &[] } else { &[host] };
+        if changed.is_empty() && !self.records_version() {
             return Ok(Vec::new());
         }
         self.note_host(host, report);
-        let mut phases = self.stop_and_record(&[host], report);
-        phases.push(phase("checks and fetches", self.each(&[host], |host| self.prepare(host))));
-        phases.push(phase("deploy host", self.each(&[host], |host| self.install(host))));
+        let mut phases = self.stop_and_record(changed, report);
+        phases.push(phase("checks and fetches", self.each(changed, |host| self.prepare(host))));
+        phases.push(phase("deploy host", self.each(changed, |host| self.install(host))));
         phases.extend(self.start_config_management(fleet, &[host]));
         Ok(phases)
     }
@@ -262,7 +264,7 @@ impl<'a> Stages<'a> {
             self.environment.config_management.as_ref().is_some_and(|cm| cm.record.is_some());
         !earlier
             && has_record
-            && self.deploys(self.fleet)
+            && (self.request.back.is_some() || self.deploys(self.fleet))
             && self.to_record(self.fleet).is_some()
             && self.recorded(self.fleet).as_ref() != self.to_record(self.fleet)
     }

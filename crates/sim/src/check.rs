@@ -34,8 +34,10 @@ impl World {
         let changes = activates
             || matches!(job.work, Work::Install(_))
             || words.as_slice() == ["gitlab-ctl", "reconfigure"];
-        if changes {
+        if changes && self.pace == serin_model::Pace::Careful {
             self.check_rotation(&job.host, &job.step.to_string());
+        }
+        if changes {
             self.check_share(&job.host, &job.step.to_string());
         }
         if activates {
@@ -317,6 +319,30 @@ impl World {
         }
         if !self.ledger.all().all(crate::ledger::Pages::is_complete) {
             self.violation("success, but the journal has steps that are not done".to_owned());
+        }
+    }
+
+    /// Says what is not as it was once an environment has gone back.
+    pub(crate) fn check_back(&mut self, name: &EnvironmentName) {
+        let old: serin_model::DebVersion = crate::installation::name(crate::installation::OLD);
+        let topology = self.topology.clone();
+        let environment = topology.environments.get(name);
+        for (_, host) in environment.into_iter().flat_map(Environment::hosts) {
+            if !self.hosts.get(&host.name).is_some_and(|machine| machine.runs(&old)) {
+                self.violation(format!("gone back, but {} does not run {old}", host.name));
+            }
+            if environment.is_some_and(|environment| !self.is_up(environment, host)) {
+                self.violation(format!("gone back, but {} is not UP", host.name));
+            }
+        }
+        let records: Vec<String> = self
+            .records
+            .iter()
+            .filter(|(key, version)| key.starts_with(name.as_str()) && **version != old)
+            .map(|(key, version)| format!("{key} {version}"))
+            .collect();
+        if !records.is_empty() {
+            self.violation(format!("gone back, but records say {}", records.join(", ")));
         }
     }
 

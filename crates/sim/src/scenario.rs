@@ -3,6 +3,10 @@
 //! [`simulate`] is the whole story for most tests. Tests that need more than one controller at a time use [`Sim`]
 //! under a paused, single-threaded tokio runtime.
 
+mod back;
+
+pub use back::simulate_rollback;
+
 use crate::faults::Faults;
 use crate::installation;
 use crate::journal::{Appends, SimJournal};

@@ -15,7 +15,8 @@ use crate::installation::{self, POST_DEPLOYMENT, REGULAR};
 use crate::ledger::Ledger;
 use crate::random::Random;
 use serin_model::{
-    Build, DebVersion, EnvironmentName, HostName, RunId, ServiceName, StepId, Timestamp, Topology,
+    Build, DebVersion, EnvironmentName, HostName, Pace, RunId, ServiceName, StepId, Timestamp,
+    Topology,
 };
 use serin_runtime::ports::Alert;
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ pub struct World {
     pub(crate) topology: Topology,
     pub(crate) build: Build,
     pub(crate) old: DebVersion,
+    /// How hosts are treated by the run that is going on.
+    pub(crate) pace: Pace,
     pub(crate) hosts: BTreeMap<HostName, Machine>,
     /// By the host that each is on.
     pub(crate) balancers: BTreeMap<HostName, Balancer>,
@@ -102,6 +105,7 @@ impl World {
             queued: 0,
             build: installation::build(),
             old: installation::name(installation::OLD),
+            pace: Pace::Careful,
             hosts: BTreeMap::new(),
             balancers: BTreeMap::new(),
             databases: BTreeMap::new(),

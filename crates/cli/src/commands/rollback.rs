@@ -11,7 +11,9 @@ use crate::failure::{Code, Failure, chain};
 use crate::show::line;
 use serin_engine::{Command, History, NoWayBack, Run, Scope, Status, WayBack};
 use serin_journal::Scope as LeaseScope;
-use serin_model::{Back, Build, EnvironmentName, InvalidName, Pace, Plan, Reason, RunId};
+use serin_model::{
+    Back, Build, DebVersion, EnvironmentName, InvalidName, Pace, Plan, Reason, RunId,
+};
 use serin_planner::Recipes;
 use serin_runtime::inbox::{Ask, Request};
 use serin_runtime::{alerts, ports::Ports, records};
@@ -203,8 +205,17 @@ async fn make(
     let name = "rollback".parse();
     let name = name.map_err(|why: InvalidName| Failure::new(Code::Error, why.to_string()))?;
     let recipe = Recipes { topology, pipelines }.rollback(name, &back, pace);
-    let Some(build) = most_common(&back) else {
-        return Err(Failure::new(Code::Refused, "no host goes back"));
+    let build = match (most_common(&back), back.records.first()) {
+        (Some(build), _) => build,
+        // Only a record was changed, and no host yet.
+        (None, Some((_, _, version))) => {
+            let runs = history(context).await?;
+            match History(&runs).build(None, version) {
+                Some(build) => build.clone(),
+                None => in_repository(context, version).await?,
+            }
+        }
+        (None, None) => return Err(Failure::new(Code::Refused, "no host goes back")),
     };
     let asked = plan::Asked {
         pipeline: &recipe,
@@ -222,25 +233,30 @@ async fn make(
 /// Finds the bytes of every version that hosts go back to: in the journal, or else in the repository.
 async fn builds(context: &Context, way: WayBack) -> Result<Back, Failure> {
     let runs = history(context).await?;
-    let mut found: BTreeMap<String, Build> = BTreeMap::new();
+    let mut from_repository: BTreeMap<String, Build> = BTreeMap::new();
     let mut hosts = BTreeMap::new();
     for (host, version) in way.hosts {
-        let known = History(&runs).build(&host, &version).cloned();
-        let build = match known.or_else(|| found.get(version.as_str()).cloned()) {
+        let known = History(&runs).build(Some(&host), &version).cloned();
+        let known = known.or_else(|| from_repository.get(version.as_str()).cloned());
+        let build = match known {
             Some(build) => build,
-            None => context.repository()?.find(&version).await.map_err(|error| {
-                let what = format!(
-                    "the bytes of {version} are not known: no run has delivered it, and {}",
-                    chain(&error)
-                );
-                Failure::new(Code::Refused, what)
-                    .hint("nothing was changed; put that version back into the repository")
-            })?,
+            None => in_repository(context, &version).await?,
         };
-        found.insert(version.as_str().to_owned(), build.clone());
+        from_repository.insert(version.as_str().to_owned(), build.clone());
         hosts.insert(host, build);
     }
     Ok(Back { undoes: way.undoes, hosts, records: way.records })
+}
+
+async fn in_repository(context: &Context, version: &DebVersion) -> Result<Build, Failure> {
+    context.repository()?.find(version).await.map_err(|error| {
+        let what = format!(
+            "the bytes of {version} are not known: no run has delivered it, and {}",
+            chain(&error)
+        );
+        Failure::new(Code::Refused, what)
+            .hint("nothing was changed; put that version back into the repository")
+    })
 }
 
 fn most_common(back: &Back) -> Option<Build> {

@@ -45,7 +45,7 @@ fn roll_back(
 ) -> Result<World, NoWayBack> {
     let way = History(runs).way_back(scope)?;
     let known = |(host, version): (&HostName, &DebVersion)| {
-        let known = History(runs).build(host, version).cloned();
+        let known = History(runs).build(Some(host), version).cloned();
         (host.clone(), known.unwrap_or_else(|| build(version.as_str())))
     };
     let hosts = way.hosts.iter().map(known).collect();

@@ -14,6 +14,7 @@ mod healthy;
 mod crash;
 mod fail;
 mod alerts;
+mod back;
 mod people;
 mod environments;
 mod machines;
