@@ -39,6 +39,7 @@ pub(super) fn entries(
     }
     for (name, script) in [
         ("gitlab-ctl", include_str!("../../package/gitlab-ctl")),
+        ("gitlab-psql", include_str!("../../package/gitlab-psql")),
         ("gitlab-rake", include_str!("../../package/gitlab-rake")),
         ("gitlab-sidekiq-idle", include_str!("../../package/gitlab-sidekiq-idle")),
     ] {

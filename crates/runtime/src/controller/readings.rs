@@ -93,16 +93,40 @@ impl Controller {
                 }
                 Err(error) => {
                     let since = *self.unreadable.entry(lb).or_insert(now);
+                    let problem = unreadable(host, error);
                     if now.since(since) >= LB_UNREADABLE_FOR {
-                        let why = error.to_string();
-                        let problem = Reason::Unreachable { host, why };
                         self.input(Input::Problem(problem)).await?;
                     } else {
-                        self.observer.trouble(&format!("{host}: {error}"));
+                        self.observer.trouble(&problem.to_string());
                     }
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// Says why a load balancer cannot be read, naming it once.
+fn unreadable(host: HostName, error: PortError) -> Reason {
+    match error {
+        error @ PortError::Unreachable { .. } => error.into(),
+        error @ (PortError::Fenced { .. } | PortError::Refused(_) | PortError::Garbled(_)) => {
+            Reason::Unreachable { host, why: error.to_string() }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_balancer_that_cannot_be_read_is_named_once() {
+        let host: HostName = "lb-01.gstg".parse().unwrap();
+        let why = || "its socket is silent".to_owned();
+        let lost = PortError::Unreachable { host: host.clone(), why: why() };
+        let told = "lb-01.gstg cannot be reached: its socket is silent";
+        assert_eq!(unreadable(host.clone(), lost).to_string(), told);
+        assert_eq!(unreadable(host, PortError::Refused(why())).to_string(), told);
     }
 }

@@ -77,10 +77,14 @@ async fn settle(act: &Act, migrations: &Migrations, pending: &[String]) -> Resul
     if session.status == 0 && note == pending.join(" ") {
         return Ok(());
     }
-    let session = if session.status == 0 { "no session lives" } else { "a session may live" };
+    let session = match session.status {
+        0 => "no session lives in the database",
+        126 | 127 => "the command that looks for sessions in the database cannot be run",
+        _ => "a session may live in the database",
+    };
     let before = note.split_whitespace().count();
     Err(Box::new(Outcome::Unknown(Reason::OutcomeUnknown(format!(
-        "the migrations ran: {} of the {before} that were due are left, and {session} in the database; \
+        "the migrations ran: {} of the {before} that were due are left, and {session}; \
          finish or undo them by hand, then resume",
         pending.len()
     )))))
