@@ -2,7 +2,7 @@
 
 mod environment;
 
-pub(crate) use environment::{Hold, HoldCommand, Place, ShareOf, Start};
+pub(crate) use environment::{Drift, Hold, HoldCommand, Place, ShareOf, Start};
 
 use clap::{Args, Parser, Subcommand};
 use serin_model::{DebVersion, PipelineName, RunId};
@@ -81,11 +81,7 @@ pub(crate) enum Command {
     /// Show the share of traffic that a canary gets, or set it
     Share(ShareOf),
     /// Compare what load balancers have with what was intended
-    Drift {
-        /// Put right what differs
-        #[arg(long)]
-        fix: bool,
-    },
+    Drift(Drift),
     /// Send constant HTTP traffic, and say exactly what came back
     Traffic(Traffic),
     /// Check or print things about the configuration

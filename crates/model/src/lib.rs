@@ -30,7 +30,7 @@ pub use names::{
 };
 pub use observation::{
     AdminState, ConfigManagementState, HostObservation, LbObservation, Observed, PackageState,
-    ServerObservation, Workers,
+    ServerKind, ServerObservation, Workers,
 };
 pub use pipeline::{Pipeline, ShareSpec, StageSpec, WorkSpec};
 pub use plan::{Action, Lane, MigrationKind, Phase, Plan, Stage, Step, StepId, StepKind, Subject};

@@ -133,10 +133,19 @@ pub struct ServerObservation {
     pub address: String,
     /// Whether an agent may override what HAProxy is told.
     pub agent: bool,
-    /// Whether it gets traffic only when no other server is left.
-    pub backup: bool,
+    /// Whether it takes part in balancing, or stands by.
+    pub kind: ServerKind,
     /// Milliseconds since its state last changed, as HAProxy counts them (whole seconds).
     pub last_change_ms: u64,
+}
+
+/// Whether a server takes part in balancing, in HAProxy's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerKind {
+    /// It does.
+    Active,
+    /// Only when no active server is left.
+    Backup,
 }
 
 /// HAProxy's three admin states.

@@ -7,7 +7,7 @@ use crate::ports::{Fence, PortError, Ports};
 use serin_engine::environment::{Canary, Refused};
 use serin_model::{
     BackendName, Environment, FleetName, LbName, LbObservation, LbServer, LoadBalancer, Reason,
-    ServerName,
+    ServerKind, ServerName, ServerObservation,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -313,7 +313,7 @@ impl<'a> Sharing<'a> {
 
     fn own_servers(self, lb: &LbName) -> BTreeMap<&'a BackendName, Vec<&'a LbServer>> {
         let mut servers: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for server in self.environment.shared_servers(self.fleet).into_iter() {
+        for server in self.environment.shared_servers(self.fleet) {
             if server.lb == *lb {
                 servers.entry(&server.backend).or_default().push(server);
             }
@@ -337,13 +337,13 @@ fn server_of<'a>(
     seen: &'a LbObservation,
     backend: &BackendName,
     server: &ServerName,
-) -> Option<&'a serin_model::ServerObservation> {
+) -> Option<&'a ServerObservation> {
     seen.servers.get(&(backend.clone(), server.clone()))
 }
 
 /// Tells whether a server takes part in balancing: a backup does only when nobody else is left.
-fn is_live(found: &serin_model::ServerObservation) -> bool {
-    found.up && !found.backup
+fn is_live(found: &ServerObservation) -> bool {
+    found.up && found.kind == ServerKind::Active
 }
 
 /// Sums the weights of other fleets' live servers, and counts the fleet's own live ones.

@@ -8,7 +8,7 @@ use crate::faults::Trouble;
 use crate::world::{Happening, World};
 use serin_model::{
     AdminState, BackendName, Environment, HostName, LbName, LbObservation, LoadBalancer,
-    ServerName, ServerObservation, Timestamp, Workers,
+    ServerKind, ServerName, ServerObservation, Timestamp, Workers,
 };
 use serin_runtime::ports::{Fence, PortError};
 use std::collections::BTreeMap;
@@ -111,7 +111,7 @@ impl Balancer {
                 total_sessions: 0,
                 address: server.host.to_string(),
                 agent: false,
-                backup: false,
+                kind: ServerKind::Active,
                 last_change_ms: 0,
             };
             (key.clone(), seen)

@@ -245,7 +245,8 @@ impl Sim {
         request: &EnvironmentRequest,
     ) -> Result<CommandId, JournalError> {
         let body = serde_json::to_string(request).unwrap_or_default();
-        self.journal.send(environment, &body, self.shared.now().now).await
+        let now = self.shared.now().now;
+        self.journal.send(environment, &body, now).await
     }
 
     /// Returns the answer to a request, if there is one yet.

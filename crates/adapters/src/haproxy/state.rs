@@ -10,7 +10,7 @@
 
 use super::reply;
 use super::table::{Row, Table};
-use serin_model::{AdminState, BackendName, ServerName, ServerObservation};
+use serin_model::{AdminState, BackendName, ServerKind, ServerName, ServerObservation};
 use serin_runtime::ports::PortError;
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ struct Counted {
     status: String,
     full_health: bool,
     tracked: String,
-    backup: bool,
+    kind: ServerKind,
 }
 
 /// Reads what HAProxy was told about every server.
@@ -112,7 +112,7 @@ pub(super) fn servers(
                 total_sessions: seen.total_sessions,
                 address: server.address.clone(),
                 agent: server.agent,
-                backup: seen.backup,
+                kind: seen.kind,
                 last_change_ms: server.seconds_since_change.saturating_mul(1000),
             };
             Ok((key.clone(), observation))
@@ -241,7 +241,10 @@ fn counted_row(row: Row<'_>) -> Result<Counted, PortError> {
         status: row.text("status")?.to_owned(),
         full_health: ok && health.is_some() && health == full,
         tracked: row.text("tracked")?.to_owned(),
-        backup: row.number_if_any("bck") == Some(1),
+        kind: match row.number_if_any("bck") {
+            Some(1) => ServerKind::Backup,
+            Some(_) | None => ServerKind::Active,
+        },
     })
 }
 
@@ -399,7 +402,8 @@ mod tests {
         assert_eq!(told, [("web".parse().unwrap(), "static-rr".to_owned())]);
         let silent = format!("{STAT_HEADER}web,BACKEND,5,2,9,UP,1,,,,,,\n\n");
         assert!(balance(&silent).unwrap().is_empty());
-        assert!(!server([2, 0, 3, 6, 0], &format!("UP,{PASSING}")).backup, "it is not told");
+        let silent = server([2, 0, 3, 6, 0], &format!("UP,{PASSING}"));
+        assert_eq!(silent.kind, ServerKind::Active);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::rig::{FENCE, OnHost, Rig, Still, at, key, load_balancer, until};
 use serin_adapters::haproxy::HaProxy;
-use serin_model::{AdminState, LoadBalancer};
+use serin_model::{AdminState, LoadBalancer, ServerKind};
 use serin_runtime::ports::{Fence, LbPort, PortError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,7 +41,7 @@ async fn it_is_seen_how_backends_balance() {
     let rig = Rig::start().await;
     let seen = rig.port.observe(&rig.lb).await.unwrap();
     assert_eq!(seen.balance.get(&"web".parse().unwrap()).map(String::as_str), Some("roundrobin"));
-    assert!(!at(&seen, "web/web-01").backup);
+    assert_eq!(at(&seen, "web/web-01").kind, ServerKind::Active);
 }
 
 #[tokio::test]

@@ -71,6 +71,13 @@ pub(crate) struct ShareOf {
     pub(crate) reason: Option<String>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Drift {
+    /// Put right what differs
+    #[arg(long)]
+    pub(crate) fix: bool,
+}
+
 /// An environment, or one fleet of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {

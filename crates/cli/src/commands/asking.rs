@@ -121,7 +121,7 @@ pub(crate) async fn end(
     answer: &str,
 ) -> Result<(), Failure> {
     if let Some(command) = sent {
-        moment.answer(command, answer).await.map_err(|error| not_recorded(error.into()))?;
+        moment.answer(command, answer).await.map_err(not_recorded)?;
     }
     Ok(moment.end().await?)
 }
@@ -149,8 +149,8 @@ pub(crate) fn say(
 }
 
 /// Why nothing could be recorded.
-pub(crate) fn not_recorded(error: RecordError) -> Failure {
-    Failure::new(Code::Journal, chain(&error))
+pub(crate) fn not_recorded(error: impl Into<RecordError>) -> Failure {
+    Failure::new(Code::Journal, chain(&error.into()))
         .hint("nothing was done: nothing is without its record")
 }
 

@@ -2,6 +2,7 @@
 
 use super::asking::{no_moment, not_recorded};
 use super::look::left_behind;
+use crate::args::Drift;
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure};
 use crate::show::line;
@@ -18,7 +19,7 @@ use std::time::Duration;
 /// How often this process shows that it lives: three times in a lease's time to live.
 const BEAT: Duration = Duration::from_secs(5);
 
-pub(crate) async fn run(context: &Context, fix: bool) -> Result<Code, Failure> {
+pub(crate) async fn run(context: &Context, Drift { fix }: Drift) -> Result<Code, Failure> {
     let ports = context.ports()?;
     let mut objects = Vec::new();
     let mut left = 0;
@@ -34,7 +35,9 @@ pub(crate) async fn run(context: &Context, fix: bool) -> Result<Code, Failure> {
         }
         left += differences.len();
         say(context, environment, &differences);
-        failed.iter().for_each(|why| tell(context, format!("  {why}")));
+        for why in failed {
+            tell(context, format!("  {why}"));
+        }
         objects.extend(differences.iter().map(|difference| {
             serde_json::json!({
                 "environment": environment.name.as_str(),
@@ -161,7 +164,7 @@ async fn beating<T>(
         tokio::select! {
             done = &mut work => return Ok(done),
             () = context.clock.sleep_until(next) => {
-                moment.beat().await.map_err(|error| not_recorded(error.into()))?;
+                moment.beat().await.map_err(not_recorded)?;
             }
         }
     }

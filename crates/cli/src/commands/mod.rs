@@ -56,6 +56,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
         Command::Why => why::run(&open()?).await,
         Command::Hold(hold) => hold::run(&open()?, hold.command).await,
         Command::Share(share) => share::run(&open()?, share).await,
-        Command::Drift { fix } => drift::run(&open()?, fix).await,
+        Command::Drift(drift) => drift::run(&open()?, drift).await,
     }
 }

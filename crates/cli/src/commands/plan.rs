@@ -138,8 +138,10 @@ pub(crate) async fn print(
     let held = super::hold::notes(context, plan).await?;
     if !report.notes.is_empty() || !held.is_empty() {
         line("\nnotes");
-        report.notes.iter().for_each(|note| line(format!("  {note}")));
-        held.iter().for_each(|note| line(format!("  {note}")));
+        let notes = report.notes.iter().map(ToString::to_string).chain(held);
+        for note in notes {
+            line(format!("  {note}"));
+        }
     }
     Ok(())
 }

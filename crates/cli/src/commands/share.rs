@@ -82,7 +82,7 @@ impl Canaries<'_> {
             ),
             None => format!("nobody has said which share {place} is meant to get"),
         });
-        self.print(&computed, &measured);
+        Self::print(&computed, &measured);
         Ok(Code::Done)
     }
 
@@ -119,7 +119,7 @@ impl Canaries<'_> {
         .to_string()
     }
 
-    fn print(&self, computed: &[Part], measured: &[Part]) {
+    fn print(computed: &[Part], measured: &[Part]) {
         let percent = |part: &Part| match part.tenths() {
             Some(tenths) => format!("{}.{}%", tenths / 10, tenths % 10),
             None => "-".to_owned(),
@@ -190,7 +190,7 @@ impl Canaries<'_> {
     async fn tell(&self, moment: &Moment, ramp: &Ramp) -> Result<(), Failure> {
         let fence = moment.raise(&self.ports, self.environment).await;
         let fence = fence.map_err(|error| unreadable(error.into()))?;
-        moment.beat().await.map_err(|error| not_recorded(error.into()))?;
+        moment.beat().await.map_err(not_recorded)?;
         let percent = ramp.at(self.context.clock.now());
         self.sharing().set(fence, percent).await.map_err(unreadable)?;
         let computed = self.sharing().look().await.map_err(unreadable)?;
@@ -200,7 +200,7 @@ impl Canaries<'_> {
             return Ok(());
         }
         line(format!("{}/{} is meant to get {percent}% now", self.name(), self.fleet));
-        self.print(&computed, &measured);
+        Self::print(&computed, &measured);
         Ok(())
     }
 

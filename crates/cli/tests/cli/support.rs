@@ -1,18 +1,15 @@
 //! A configuration, a journal and, if wanted, a HAProxy for one test.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
-
-/// Longer than HAProxy takes to start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A world: where `serin` finds everything.
 pub(crate) struct World {
     folder: TempDir,
-    haproxy: Option<Child>,
+    haproxy: Option<Pid>,
     port: u16,
 }
 
@@ -52,18 +49,14 @@ impl World {
             server("web-cny-01"),
         );
         std::fs::write(&path, text).unwrap();
-        let started = Command::new("haproxy")
-            .args(["-f", &path])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        world.haproxy = Some(started);
-        let end = Instant::now() + PATIENCE;
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < end, "HAProxy does not listen");
-            std::thread::yield_now();
-        }
+        let pid = world.path("haproxy.pid");
+        // In the background it is only when it listens.
+        let mut haproxy = Command::new("haproxy");
+        let haproxy = haproxy.args(["-D", "-f", &path, "-p", &pid]);
+        let started = haproxy.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(started.success());
+        let pid = std::fs::read_to_string(pid).unwrap();
+        world.haproxy = Pid::from_raw(pid.trim().parse().unwrap());
         world
     }
 
@@ -146,9 +139,9 @@ impl Said {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if let Some(haproxy) = &mut self.haproxy {
-            drop(haproxy.kill());
-            drop(haproxy.wait());
+        if let Some(haproxy) = self.haproxy {
+            // It may have ended by itself: then there is nothing to end.
+            kill_process(haproxy, Signal::KILL).unwrap_or_default();
         }
     }
 }

@@ -20,6 +20,9 @@ const WEEK: i32 = 7 * 24 * 60;
 /// A winter and a summer day, in seconds since 1970: the distance of two zones is one of those that it has on them.
 const WINTER_AND_SUMMER: [i64; 2] = [1_768_435_200, 1_784_073_600];
 
+/// How the end of a day is written.
+const END: &str = "24:00";
+
 /// The zone of a window that names none.
 const ZONE: &str = "UTC";
 
@@ -69,8 +72,8 @@ fn weekly(
         reader.wrong(written.span(), "this window begins on no day", help);
         return None;
     }
-    let from = time_of_day(reader, &raw.from, false);
-    let to = time_of_day(reader, &raw.to, true);
+    let from = time_of_day(reader, &raw.from);
+    let to = if raw.to.get() == END { Some(DAY) } else { time_of_day(reader, &raw.to) };
     let (_, zone) = zone(reader, raw.zone.as_ref())?;
     let (from, to) = (from?, to?);
     if from == to {
@@ -111,10 +114,7 @@ fn timestamp(at: jiff::Timestamp) -> Option<Timestamp> {
     u64::try_from(at.as_millisecond()).ok().map(Timestamp::from_millis)
 }
 
-fn time_of_day(reader: &mut Reader, text: &Text, may_be_the_end: bool) -> Option<u16> {
-    if may_be_the_end && text.get() == "24:00" {
-        return Some(DAY);
-    }
+fn time_of_day(reader: &mut Reader, text: &Text) -> Option<u16> {
     let plain = text.get().len() == 5 && text.get().as_bytes().get(2) == Some(&b':');
     let time = plain.then(|| Time::strptime("%H:%M", text.get()).ok()).flatten();
     let Some(time) = time else {
@@ -139,16 +139,13 @@ fn date_and_time(reader: &mut Reader, text: &Text) -> Option<DateTime> {
 
 fn zone(reader: &mut Reader, text: Option<&Text>) -> Option<(TimeZone, String)> {
     let Some(text) = text else { return Some((TimeZone::UTC, ZONE.to_owned())) };
-    match TimeZone::get(text.get()) {
-        Ok(zone) => Some((zone, text.get().clone())),
-        Err(_) => {
-            let message = format!("there is no time zone `{}` on this machine", text.get());
-            let help =
-                "write it as in /usr/share/zoneinfo (package tzdata), such as `Europe/Berlin`";
-            reader.wrong(text.span(), message, help);
-            None
-        }
-    }
+    let Ok(zone) = TimeZone::get(text.get()) else {
+        let message = format!("there is no time zone `{}` on this machine", text.get());
+        let help = "write it as in /usr/share/zoneinfo (package tzdata), such as `Europe/Berlin`";
+        reader.wrong(text.span(), message, help);
+        return None;
+    };
+    Some((zone, text.get().clone()))
 }
 
 fn weekday(day: RawDay) -> Weekday {

@@ -66,7 +66,7 @@ fn start(run: Option<&str>, over: Option<Override>) -> Ask {
 fn a_hold_is_on_until_it_ends_or_is_lifted() {
     let mut state = state();
     ask(&mut state, place(None)).unwrap();
-    ask(&mut state, place(Some(NOW.plus(Duration::from_secs(60))))).unwrap();
+    ask(&mut state, place(Some(NOW.plus(Duration::from_mins(1))))).unwrap();
     let on = |state: &EnvironmentState, after| {
         let held = state.held(&[], NOW.plus(Duration::from_secs(after)));
         held.into_iter().map(|held| held.by).collect::<Vec<_>>()
@@ -87,7 +87,9 @@ fn every_attempt_is_recorded_also_one_that_is_refused() {
     ] {
         let events = decide_environment(&state, asking(what), NOW).events;
         assert_eq!(events[1..], [EnvironmentEvent::Refused { why }]);
-        events.iter().for_each(|event| state.apply(event).unwrap());
+        for event in &events {
+            state.apply(event).unwrap();
+        }
     }
     ask(&mut state, place(None)).unwrap();
     ask(&mut state, Ask::LiftHold(HoldId(1))).unwrap();
@@ -178,7 +180,7 @@ fn a_share_that_makes_no_sense_is_refused_and_a_ramp_that_is_under_way_goes_on()
     ask(&mut state, share(5, 600, seen.clone())).unwrap();
     let first = state.shares.first_key_value().unwrap().1.ramp;
     assert_eq!((first.from, first.to), (2, 5));
-    let later = NOW.plus(Duration::from_secs(300));
+    let later = NOW.plus(Duration::from_mins(5));
     let events = ask_at(&mut state, share(5, 600, seen.clone()), later).unwrap();
     assert_eq!(events.len(), 1, "only the attempt: {events:?}");
     assert_eq!(state.shares.first_key_value().unwrap().1.ramp, first);

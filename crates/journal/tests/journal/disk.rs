@@ -111,7 +111,9 @@ async fn two_processes_may_bring_an_old_journal_to_this_format_at_once() {
         drop(connection);
         std::thread::scope(|scope| {
             let opened = [0, 1, 2].map(|_| scope.spawn(|| drop(folder.open())));
-            opened.map(|thread| thread.join().unwrap());
+            for thread in opened {
+                thread.join().unwrap();
+            }
         });
         drop(folder.open());
     }

@@ -423,7 +423,7 @@ pub(crate) fn up(address: &str) -> ServerObservation {
         total_sessions: 0,
         address: address.to_owned(),
         agent: false,
-        backup: false,
+        kind: ServerKind::Active,
         last_change_ms: 0,
     }
 }

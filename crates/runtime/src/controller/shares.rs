@@ -74,7 +74,9 @@ impl Controller {
                 wake = next.into_iter().flatten().chain(wake).min();
             }
         }
-        due.into_iter().for_each(|(key, percent)| self.tell(key, percent));
+        for (key, percent) in due {
+            self.tell(key, percent);
+        }
         wake
     }
 

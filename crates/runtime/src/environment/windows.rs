@@ -184,15 +184,15 @@ mod tests {
         Some((from.utc().to_string(), held.until.unwrap().utc().to_string()))
     }
 
-    fn text(from: &str, to: &str) -> Option<(String, String)> {
-        Some((format!("{from} UTC"), format!("{to} UTC")))
+    fn text(from: &str, to: &str) -> (String, String) {
+        (format!("{from} UTC"), format!("{to} UTC"))
     }
 
     #[test]
     fn a_window_over_midnight_belongs_to_the_day_on_which_it_begins() {
         let friday = weekly(&[Weekday::Friday], 18 * 60, 8 * 60, "UTC");
         assert_eq!(seen(&friday, "2026-11-27T17:59:59Z"), None);
-        let night = text("2026-11-27 18:00", "2026-11-28 08:00");
+        let night = Some(text("2026-11-27 18:00", "2026-11-28 08:00"));
         assert_eq!(seen(&friday, "2026-11-27T18:00:00Z"), night);
         assert_eq!(seen(&friday, "2026-11-28T07:59:59Z"), night);
         assert_eq!(seen(&friday, "2026-11-28T08:00:00Z"), None);
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn days_that_touch_are_one_window_with_one_end() {
         let weekend = weekly(&[Weekday::Saturday, Weekday::Sunday], 0, DAY, "Europe/Berlin");
-        let whole = text("2026-11-27 23:00", "2026-11-29 23:00");
+        let whole = Some(text("2026-11-27 23:00", "2026-11-29 23:00"));
         assert_eq!(seen(&weekend, "2026-11-27T23:00:00Z"), whole);
         assert_eq!(seen(&weekend, "2026-11-29T22:59:00Z"), whole);
         assert_eq!(seen(&weekend, "2026-11-29T23:00:00Z"), None);
@@ -213,20 +213,20 @@ mod tests {
         let ends = weekly(&[Weekday::Sunday], 60, 150, "Europe/Berlin");
         assert_eq!(
             seen(&ends, "2026-03-29T00:30:00Z"),
-            text("2026-03-29 00:00", "2026-03-29 01:30")
+            Some(text("2026-03-29 00:00", "2026-03-29 01:30"))
         );
         assert_eq!(
             seen(&ends, "2026-10-25T00:45:00Z"),
-            text("2026-10-24 23:00", "2026-10-25 01:30")
+            Some(text("2026-10-24 23:00", "2026-10-25 01:30"))
         );
         let begins = weekly(&[Weekday::Sunday], 150, 300, "Europe/Berlin");
         assert_eq!(
             seen(&begins, "2026-03-29T01:00:00Z"),
-            text("2026-03-29 00:30", "2026-03-29 03:00")
+            Some(text("2026-03-29 00:30", "2026-03-29 03:00"))
         );
         assert_eq!(
             seen(&begins, "2026-10-25T02:00:00Z"),
-            text("2026-10-25 00:30", "2026-10-25 04:00")
+            Some(text("2026-10-25 00:30", "2026-10-25 04:00"))
         );
     }
 
@@ -253,7 +253,7 @@ mod tests {
         let once = environment(WindowTime::Once { from, to });
         assert_eq!(
             seen(&once, "2026-12-31T00:00:00Z"),
-            text("2026-12-23 18:00", "2027-01-04 08:00")
+            Some(text("2026-12-23 18:00", "2027-01-04 08:00"))
         );
         assert_eq!(seen(&once, "2027-01-04T08:00:00Z"), None);
     }
