@@ -1,7 +1,7 @@
 //! Acting for a run: starting one, adopting one, and deciding about one.
 
 use super::{allowed, plan};
-use crate::args::{Decision, Recipe, Start};
+use crate::args::{Decision, Recipe, Resume, Start};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure, chain};
 use crate::show::{line, progress::Progress};
@@ -29,12 +29,13 @@ pub(crate) async fn run(context: &Context, start: &Start) -> Result<Code, Failur
     if planned.plan.is_empty() {
         return Ok(Code::Done);
     }
-    let through = allowed::check(context, &planned.plan, start).await?;
+    let wish = allowed::Wish { over: start.over.as_deref(), second: start.second.clone() };
+    let through = allowed::check(context, &planned.plan, &wish).await?;
     let now = context.clock.now();
     let plan = planned.plan.clone();
     let id = serin_runtime::start(context.journal.as_ref(), planned.plan, &user(), now).await?;
     // Nothing happens before a controller adopts it: what it is let through is recorded by then.
-    through.record(context, &plan, start, &id).await?;
+    through.record(context, &plan, &id).await?;
     if !context.json() {
         line(format!(
             "run {id} begins; from another terminal: serin status, serin halt {id} --reason …"
@@ -91,6 +92,19 @@ pub(crate) async fn adopt(context: &Context, run: Option<RunId>) -> Result<Code,
         ));
     }
     drive(context, context.ports()?, id, None).await
+}
+
+/// Lifts a run's halt; what holds its environments may be overridden for it first.
+pub(crate) async fn resume(context: &Context, resume: Resume) -> Result<Code, Failure> {
+    let Resume { decision, over, second } = resume;
+    if over {
+        let id = context.open_run(decision.run.clone()).await?;
+        let (run, _) = records::load(context.journal.as_ref(), &id).await?;
+        refuse_early(&run, &id, Ask::Resume)?;
+        let wish = allowed::Wish { over: Some(decision.reason.as_str()), second };
+        allowed::check(context, &run.plan, &wish).await?.record(context, &run.plan, &id).await?;
+    }
+    ask(context, decision, Ask::Resume).await
 }
 
 /// Asks something of a run: through the inbox when a process acts for it, or else by acting for it.

@@ -3,7 +3,7 @@
 use crate::args::Show;
 use crate::context::Context;
 use crate::failure::{Code, Failure};
-use crate::show::{date, json, line, lines::Lines, print, table};
+use crate::show::{date, environment, json, line, lines::Lines, print, table};
 use serin_engine::{OutOfService, Run, Status};
 use serin_journal::Scope;
 use serin_model::{Action, EnvironmentName, RunId, Stage, Subject};
@@ -73,6 +73,28 @@ async fn of_environment(context: &Context, name: &EnvironmentName) -> Result<Vec
         lines.push(format!("  {fleet} is meant to get {percent}% of traffic, says {}", share.by));
     }
     Ok(lines)
+}
+
+/// Shows an environment's stream from its beginning.
+pub(crate) async fn history(context: &Context, name: &EnvironmentName) -> Result<Code, Failure> {
+    super::asking::find(context, name)?;
+    let records = context.journal.read_environment(name, 0).await?;
+    if context.json() {
+        for record in &records {
+            let event =
+                json::environment(name, record.at, &records::read_environment(name, record)?);
+            line(event);
+        }
+        return Ok(Code::Done);
+    }
+    if records.is_empty() {
+        line(format!("nothing was ever asked of {name} apart from runs"));
+    }
+    for record in &records {
+        let event = records::read_environment(name, record)?;
+        line(format!("{}  {}", date(record.at), environment::text(&event)));
+    }
+    Ok(Code::Done)
 }
 
 /// Names the hosts of an environment that runs left out of service when they were given up, and that no later run has
