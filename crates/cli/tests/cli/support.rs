@@ -34,7 +34,12 @@ impl World {
 
     /// Makes a world with a HAProxy whose shared backend balances in a way.
     pub(crate) fn with_haproxy(balance: &str) -> Self {
-        let mut world = Self::new("");
+        Self::with_haproxy_and(balance, "")
+    }
+
+    /// Makes a world with a HAProxy, and more in the configuration.
+    pub(crate) fn with_haproxy_and(balance: &str, more: &str) -> Self {
+        let mut world = Self::new(more);
         let path = world.path("haproxy.cfg");
         let port = world.port;
         let server = |name: &str| format!("  server {name} 127.0.0.1:1 weight 100\n");
