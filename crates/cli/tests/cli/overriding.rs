@@ -59,4 +59,7 @@ async fn a_run_that_a_hold_stops_goes_on_when_two_people_override_it() {
     let let_through = "run r-1 is let through by mira and ada";
     history.is(0, &["refused: overriding needs a second person", let_through]);
     world.serin(&["why"]).is(9, &[held]);
+    let shown = "OVERRIDDEN  run r-1 was let through what was on by mira and ada: it must go out";
+    world.serin(&["show", "r-1"]).is(0, &[shown]);
+    world.serin(&["--json", "status"]).is(0, &["\"second\":\"ada\"", "\"run\":\"r-1\""]);
 }
