@@ -2,10 +2,10 @@
 
 mod environment;
 
-pub(crate) use environment::{Drift, Hold, HoldCommand, Past, Place, ShareOf, Start};
+pub(crate) use environment::{Drift, Hold, HoldCommand, Past, Place, Resume, ShareOf, Start};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serin_model::{DebVersion, PipelineName, RunId};
+use serin_model::{DebVersion, EnvironmentName, PipelineName, RunId};
 use serin_traffic::{BaseUrl, Endpoint};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -94,7 +94,7 @@ pub(crate) enum Command {
     /// Stop a run: nothing new is started, hosts in the middle are brought to safety
     Halt(Decision),
     /// Lift a run's halt: what failed is tried again
-    Resume(Decision),
+    Resume(Resume),
     /// Give a halted run up: its environments are free for other runs
     Cancel(Decision),
     /// Take over the run of a process that died, and go on where it was
@@ -106,6 +106,11 @@ pub(crate) enum Command {
     Why,
     /// Keep runs from starting in an environment, or let them again
     Hold(Hold),
+    /// Show what was asked of an environment apart from runs, and what became of it
+    History {
+        /// The environment
+        environment: EnvironmentName,
+    },
     /// Show the share of traffic that a canary gets, or set it
     Share(ShareOf),
     /// Compare what load balancers have with what was intended

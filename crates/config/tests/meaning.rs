@@ -1,7 +1,10 @@
 //! What a file that is right comes to: servers, recipes, defaults, paths.
 
 use serin_config::{Config, ConfigError, load, parse};
-use serin_model::{BuildKind, Environment, Pipeline, Quiet, ShareSpec, StageSpec, WorkSpec};
+use serin_model::{
+    BuildKind, Environment, MidRun, Overriding, Pipeline, Quiet, ShareSpec, StageSpec, Weekday,
+    WindowTime, WorkSpec,
+};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -210,4 +213,24 @@ fn ten_thousand_hosts_are_read() {
     assert_eq!(hosts, 9995);
     let too_many = BASE.replace("web-[01:04].gprd", "web-[0001:9999].gprd");
     assert!(parse(&too_many, Path::new("serin.toml")).is_err());
+}
+
+#[test]
+fn a_freeze_window_is_read_as_it_is_written_and_a_holiday_may_lie_over_weekends() {
+    let production = |text: &str| {
+        let mut config = read(text);
+        config.topology.environments.remove(&"production".parse().expect("a name")).expect("it")
+    };
+    let environment = production(BASE);
+    let [weekly, once] = environment.freeze.as_slice() else { panic!("{:?}", environment.freeze) };
+    let zone = "Europe/Berlin".to_owned();
+    let days = vec![Weekday::Friday, Weekday::Saturday];
+    assert_eq!(weekly.when, WindowTime::Weekly { days, from: 1080, to: 480, zone });
+    assert_eq!((weekly.mid_run, once.mid_run), (MidRun::NextStage, MidRun::Halt));
+    let WindowTime::Once { from, to } = once.when else { panic!("{:?}", once.when) };
+    let (from, to) = (from.utc().to_string(), to.utc().to_string());
+    assert_eq!((from.as_str(), to.as_str()), ("2026-12-23 18:00 UTC", "2027-01-04 08:00 UTC"));
+    assert_eq!(environment.overriding, Overriding::OnePerson);
+    let two = format!("{BASE}\n[environments.production.policy]\nsecond_person = true\n");
+    assert_eq!(production(&two).overriding, Overriding::SecondPerson);
 }

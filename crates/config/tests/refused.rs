@@ -209,68 +209,80 @@ fn a_wrong_pipeline_is_refused() {
     );
 }
 
+/// Where a window can be put before another one.
+const END: &str = "[[environments.production.freeze]]\nreason = \"end";
+
 #[test]
 fn a_wrong_freeze_window_is_refused() {
-    let weekly =
-        "days = [\"fri\", \"sat\"]\nfrom = \"18:00\"\nto = \"08:00\"\nzone = \"Europe/Berlin\"";
-    let once = "from = \"2026-12-23T18:00\"";
-    let another = |when: &'static str| -> &'static str {
-        let table = "[[environments.production.freeze]]\nreason = \"another\"\n";
-        format!("{table}{when}\n[[environments.production.freeze]]\nreason = \"end").leak()
-    };
-    let end = "[[environments.production.freeze]]\nreason = \"end";
-    let overlapping = [(
-        end,
-        another("days = [\"sat\"]\nfrom = \"07:59\"\nto = \"09:00\"\nzone = \"Europe/Berlin\""),
-    )];
-    let elsewhere = [(
-        end,
-        another("days = [\"fri\"]\nfrom = \"11:00\"\nto = \"13:00\"\nzone = \"America/New_York\""),
-    )];
-    let over_sunday = [
-        ("days = [\"fri\", \"sat\"]", "days = [\"sun\"]"),
-        (
-            end,
-            another("days = [\"mon\"]\nfrom = \"06:00\"\nto = \"09:00\"\nzone = \"Europe/Berlin\""),
-        ),
-    ];
-    let holidays = [(end, another("from = \"2027-01-03T00:00\"\nto = \"2027-01-05T00:00\""))];
-    let cases: &[(&'static str, &[(&str, &str)])] = &[
-        ("a window says why", &[("\"nobody is on call\"", "\" \"")]),
-        ("days are days", &[("\"fri\"", "\"friday\"")]),
-        ("a day is there once", &[("\"fri\", \"sat\"", "\"fri\", \"fri\"")]),
-        ("a weekly window has days", &[("[\"fri\", \"sat\"]", "[]")]),
-        ("a weekly window has times of day", &[("from = \"18:00\"", "from = \"6pm\"")]),
-        ("only the end of a day is 24:00", &[("from = \"18:00\"", "from = \"24:00\"")]),
-        ("a window without days has dates", &[("days = [\"fri\", \"sat\"]\n", "")]),
-        ("time zones are known", &[("Europe/Berlin", "Europe/Berlim")]),
-        ("a weekly window is not empty", &[("to = \"08:00\"", "to = \"18:00\"")]),
-        ("a window that comes once is not empty", &[(once, "from = \"2027-01-04T08:00\"")]),
-        (
-            "a window ends",
-            &[(
-                weekly,
-                "days = [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \"sun\"]\nfrom = \"00:00\"\nto = \"24:00\"",
-            )],
-        ),
-        ("mid_run is one of two", &[("mid_run = \"halt\"", "mid_run = \"stop\"")]),
-        ("weekly windows do not overlap", &overlapping),
-        ("nor do they where their zones differ", &elsewhere),
-        ("nor around the end of a week", &over_sunday),
-        ("windows that come once do not overlap", &holidays),
-    ];
-    let cases: Vec<Case> = cases
-        .iter()
-        .map(|(claim, changes)| -> Case {
-            let changes = changes.iter().map(|(from, to)| {
-                let (from, to): (&'static str, &'static str) =
-                    (from.to_string().leak(), to.to_string().leak());
-                (from, to)
-            });
-            (claim, changes.collect::<Vec<_>>().leak())
-        })
-        .collect();
-    check("freeze", &cases);
+    check(
+        "freeze",
+        &[
+            ("a window says why", &[("\"nobody is on call\"", "\" \"")]),
+            ("days are days", &[("\"fri\"", "\"friday\"")]),
+            ("a day is there once", &[("\"fri\", \"sat\"", "\"fri\", \"fri\"")]),
+            ("a weekly window has days", &[("[\"fri\", \"sat\"]", "[]")]),
+            ("a weekly window has times of day", &[("from = \"18:00\"", "from = \"6pm\"")]),
+            ("only the end of a day is 24:00", &[("from = \"18:00\"", "from = \"24:00\"")]),
+            ("a window without days has dates", &[("days = [\"fri\", \"sat\"]\n", "")]),
+            ("time zones are known", &[("Europe/Berlin", "Europe/Berlim")]),
+            ("a weekly window is not empty", &[("to = \"08:00\"", "to = \"18:00\"")]),
+            (
+                "a window that comes once is not empty",
+                &[("from = \"2026-12-23T18:00\"", "from = \"2027-01-04T08:00\"")],
+            ),
+            (
+                "a window ends",
+                &[
+                    (
+                        "[\"fri\", \"sat\"]",
+                        "[\"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \"sun\"]",
+                    ),
+                    ("from = \"18:00\"", "from = \"00:00\""),
+                    ("to = \"08:00\"", "to = \"24:00\""),
+                ],
+            ),
+            ("mid_run is one of two", &[("mid_run = \"halt\"", "mid_run = \"stop\"")]),
+            (
+                "weekly windows do not overlap",
+                &[(
+                    END,
+                    "[[environments.production.freeze]]\nreason = \"another\"\ndays = [\"sat\"]\n\
+                     from = \"07:59\"\nto = \"09:00\"\nzone = \"Europe/Berlin\"\n\
+                     [[environments.production.freeze]]\nreason = \"end",
+                )],
+            ),
+            (
+                "nor do they where their zones differ",
+                &[(
+                    END,
+                    "[[environments.production.freeze]]\nreason = \"another\"\ndays = [\"fri\"]\n\
+                     from = \"11:00\"\nto = \"13:00\"\nzone = \"America/New_York\"\n\
+                     [[environments.production.freeze]]\nreason = \"end",
+                )],
+            ),
+            (
+                "nor around the end of a week",
+                &[
+                    ("days = [\"fri\", \"sat\"]", "days = [\"sun\"]"),
+                    (
+                        END,
+                        "[[environments.production.freeze]]\nreason = \"another\"\ndays = [\"mon\"]\n\
+                         from = \"06:00\"\nto = \"09:00\"\nzone = \"Europe/Berlin\"\n\
+                         [[environments.production.freeze]]\nreason = \"end",
+                    ),
+                ],
+            ),
+            (
+                "windows that come once do not overlap",
+                &[(
+                    END,
+                    "[[environments.production.freeze]]\nreason = \"another\"\n\
+                     from = \"2027-01-03T00:00\"\nto = \"2027-01-05T00:00\"\n\
+                     [[environments.production.freeze]]\nreason = \"end",
+                )],
+            ),
+        ],
+    );
 }
 
 #[test]

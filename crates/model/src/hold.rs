@@ -63,7 +63,7 @@ pub struct Held {
 pub enum HeldBy {
     /// A hold.
     Hold(HoldId),
-    /// One occurrence of a freeze window, by when it began. Windows of one environment do not begin together.
+    /// One occurrence of a freeze window, by when it began; of two that begin together, both.
     Window {
         /// When it began.
         from: Timestamp,

@@ -15,7 +15,7 @@ use crate::process::Process;
 use crate::world::{BEGIN, World};
 use serin_engine::{Command, Due, Event, Run};
 use serin_journal::{CommandId, Holder, Journal, JournalError, MemoryJournal};
-use serin_model::{EnvironmentName, Plan, RunId, Timestamp};
+use serin_model::{EnvironmentName, FreezeWindow, Plan, RunId, Timestamp};
 use serin_planner::PlanReport;
 use serin_runtime::environment::moment::MomentError;
 use serin_runtime::environment::{EnvironmentRequest, Moment};
@@ -107,6 +107,7 @@ pub struct Sim {
     pub(crate) shared: Shared,
     journal: MemoryJournal,
     appends: Arc<Mutex<Appends>>,
+    freeze: Vec<(EnvironmentName, FreezeWindow)>,
 }
 
 /// A controller in its process.
@@ -163,7 +164,14 @@ impl Sim {
     pub fn new(seed: u64, faults: Faults) -> Self {
         let appends = Appends::new(&faults.kills);
         let shared = Shared::new(World::new(seed, faults), TokioClock::new(BEGIN));
-        Self { shared, journal: MemoryJournal::new(), appends }
+        Self { shared, journal: MemoryJournal::new(), appends, freeze: Vec::new() }
+    }
+
+    /// Gives an environment a freeze window, as plans from now on know it.
+    #[must_use]
+    pub fn freezing(mut self, environment: EnvironmentName, window: FreezeWindow) -> Self {
+        self.freeze.push((environment, window));
+        self
     }
 
     async fn tell(&self, scenario: &Scenario) -> Report {
@@ -207,7 +215,12 @@ impl Sim {
     /// # Errors
     /// Says why there is no plan.
     pub async fn plan(&self, passed: &BTreeSet<u32>) -> Result<Plan, String> {
-        let (topology, build) = (installation::topology(), installation::build());
+        let (mut topology, build) = (installation::topology(), installation::build());
+        for (name, window) in &self.freeze {
+            if let Some(environment) = topology.environments.get_mut(name) {
+                environment.freeze.push(window.clone());
+            }
+        }
         let pipeline = installation::pipeline();
         let ports = SimPorts { shared: self.shared.clone(), process: self.process() }.ports();
         let environments = topology.environments.values();

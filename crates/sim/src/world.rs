@@ -24,7 +24,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// When every world begins: some time in 2026.
-pub(crate) const BEGIN: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+pub const BEGIN: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
 /// The world.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What is said about environments apart from runs: holds, overrides, shares of traffic.
 
-use super::{Recipe, duration};
+use super::{Decision, Recipe, duration};
 use clap::{Args, Subcommand, ValueEnum};
 use serin_model::{EnvironmentName, FleetName, HoldName, InvalidName, MidRun};
 use std::str::FromStr;
@@ -20,6 +20,18 @@ pub(crate) struct Past {
     /// Start although a hold or freeze window is on; the reason is recorded first, and shown to everybody
     #[arg(long = "override", value_name = "REASON")]
     pub(crate) over: Option<String>,
+    /// The second person who agrees to the override, where the environment wants one
+    #[arg(long, value_name = "NAME", requires = "over")]
+    pub(crate) second: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    pub(crate) decision: Decision,
+    /// Go on although a hold or freeze window is on; that is recorded first, with the reason, and shown to everybody
+    #[arg(long = "override")]
+    pub(crate) over: bool,
     /// The second person who agrees to the override, where the environment wants one
     #[arg(long, value_name = "NAME", requires = "over")]
     pub(crate) second: Option<String>,

@@ -1,4 +1,4 @@
-//! Whether a run may start: nothing holds its environments, or somebody overrides what does.
+//! Whether a run may start or go on: nothing holds its environments, or somebody overrides what does.
 //!
 //! An attempt is recorded before it is refused; an override is recorded, with its run, before the run is let through.
 
@@ -11,28 +11,39 @@ use serin_model::{EnvironmentName, Held, Overriding, Plan, RunId};
 use serin_runtime::environment::{EnvironmentRequest, Want};
 use std::collections::BTreeMap;
 
+/// What a person wants about what holds the environments of a run.
+pub(crate) struct Wish<'a> {
+    /// Why it is to be overridden; `None`: it is not.
+    pub(crate) over: Option<&'a str>,
+    /// The second person.
+    pub(crate) second: Option<String>,
+}
+
 /// What a run is to be let through, by environment.
-pub(crate) struct LetThrough(BTreeMap<EnvironmentName, Vec<Held>>);
+pub(crate) struct LetThrough<'a> {
+    held: BTreeMap<EnvironmentName, Vec<Held>>,
+    wish: &'a Wish<'a>,
+}
 
 /// Tells whether a plan may become a run now.
-pub(crate) async fn check(
+pub(crate) async fn check<'a>(
     context: &Context,
     plan: &Plan,
-    past: &Past,
-) -> Result<LetThrough, Failure> {
+    wish: &'a Wish<'a>,
+) -> Result<LetThrough<'a>, Failure> {
     let held = hold::in_the_way(context, plan).await?;
     let by = user();
     let mut refused = None;
     for (name, held) in &held {
-        let over = past.over.as_ref().filter(|reason| !reason.trim().is_empty());
-        let over = over.map(|_| Override { needs: needs(plan, name), second: past.second.clone() });
+        let second = || wish.second.clone();
+        let over = wish.over().map(|_| Override { needs: needs(plan, name), second: second() });
         if let Err(why) = may_start(held, over.as_ref(), &by) {
-            record(context, plan, past, (name, held, None)).await?;
+            record(context, plan, wish, (name, held, None)).await?;
             refused = refused.or(Some(why));
         }
     }
     match refused {
-        None => Ok(LetThrough(held)),
+        None => Ok(LetThrough { held, wish }),
         Some(why) => Err(Failure::new(Code::Refused, why.to_string()).hint(
             "`serin hold list` shows everything that is on; `serin run --override REASON` starts all the same, \
              and is recorded",
@@ -40,17 +51,29 @@ pub(crate) async fn check(
     }
 }
 
-impl LetThrough {
+impl<'a> From<&'a Past> for Wish<'a> {
+    fn from(past: &'a Past) -> Self {
+        Self { over: past.over.as_deref(), second: past.second.clone() }
+    }
+}
+
+impl Wish<'_> {
+    /// Without a reason nothing is overridden.
+    fn over(&self) -> Option<&str> {
+        self.over.filter(|reason| !reason.trim().is_empty())
+    }
+}
+
+impl LetThrough<'_> {
     /// Records that a run is let through.
     pub(crate) async fn record(
         &self,
         context: &Context,
         plan: &Plan,
-        past: &Past,
         run: &RunId,
     ) -> Result<(), Failure> {
-        for (name, held) in &self.0 {
-            record(context, plan, past, (name, held, Some(run.clone()))).await?;
+        for (name, held) in &self.held {
+            record(context, plan, self.wish, (name, held, Some(run.clone()))).await?;
         }
         Ok(())
     }
@@ -63,18 +86,21 @@ fn needs(plan: &Plan, name: &EnvironmentName) -> Overriding {
 async fn record(
     context: &Context,
     plan: &Plan,
-    past: &Past,
+    wish: &Wish<'_>,
     (name, held, run): (&EnvironmentName, &[Held], Option<RunId>),
 ) -> Result<(), Failure> {
-    let over = past.over.as_ref().filter(|reason| !reason.trim().is_empty());
+    let wanted = run.is_some();
     let want = Want::StartRun {
         run,
         pipeline: plan.pipeline.clone(),
         version: plan.build.version.clone(),
         held: held.to_vec(),
-        over: over.map(|_| needs(plan, name)),
-        second: past.second.clone(),
+        over: wish.over().map(|_| needs(plan, name)),
+        second: wish.second.clone(),
     };
-    let why = over.cloned().unwrap_or_else(|| "serin run".to_owned());
-    asking::ask(context, name, EnvironmentRequest { by: user(), why, want }).await.map(drop)
+    let why = wish.over().unwrap_or("serin run").to_owned();
+    let request = EnvironmentRequest { by: user(), why, want };
+    let answer = asking::ask(context, name, request).await?;
+    // What is on may have changed since it was looked at: then the run is not let through.
+    if wanted { asking::accepted(name, &answer) } else { Ok(()) }
 }

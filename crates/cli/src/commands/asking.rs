@@ -140,9 +140,15 @@ pub(crate) fn say(
         line(object.to_string());
         return Ok(if accepted { Code::Done } else { Code::Refused });
     }
-    if accepted {
-        line(format!("{name}: {answer}"));
-        return Ok(Code::Done);
+    self::accepted(name, answer)?;
+    line(format!("{name}: {answer}"));
+    Ok(Code::Done)
+}
+
+/// Tells whether what was asked is let through.
+pub(crate) fn accepted(name: &EnvironmentName, answer: &str) -> Result<(), Failure> {
+    if answer.starts_with(ACCEPTED) {
+        return Ok(());
     }
     let why = answer.strip_prefix("refused: ").unwrap_or(answer);
     Err(Failure::new(Code::Refused, format!("{name}: {why}")))

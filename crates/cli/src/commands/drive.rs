@@ -1,7 +1,7 @@
 //! Acting for a run: starting one, adopting one, and deciding about one.
 
 use super::{allowed, plan};
-use crate::args::{Decision, Detail, Past, Start};
+use crate::args::{Decision, Detail, Past, Resume, Start};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure, chain};
 use crate::show::{line, progress::Progress};
@@ -42,12 +42,13 @@ pub(crate) async fn begin(
     if planned.plan.is_empty() {
         return Ok(Code::Done);
     }
-    let through = allowed::check(context, &planned.plan, past).await?;
+    let wish = past.into();
+    let through = allowed::check(context, &planned.plan, &wish).await?;
     let now = context.clock.now();
     let plan = planned.plan.clone();
     let id = serin_runtime::start(context.journal.as_ref(), planned.plan, &user(), now).await?;
     // Nothing happens before a controller adopts it: what it is let through is recorded by then.
-    through.record(context, &plan, past, &id).await?;
+    through.record(context, &plan, &id).await?;
     if !context.json() {
         line(format!(
             "run {id} begins; from another terminal: serin status, serin halt {id} --reason …"
@@ -103,6 +104,19 @@ pub(crate) async fn adopt(context: &Context, run: Option<RunId>) -> Result<Code,
         ));
     }
     drive(context, context.ports()?, id, None).await
+}
+
+/// Lifts a run's halt; what holds its environments may be overridden for it first.
+pub(crate) async fn resume(context: &Context, resume: Resume) -> Result<Code, Failure> {
+    let Resume { decision, over, second } = resume;
+    if over {
+        let id = context.open_run(decision.run.clone()).await?;
+        let (run, _) = records::load(context.journal.as_ref(), &id).await?;
+        refuse_early(&run, &id, Ask::Resume)?;
+        let wish = allowed::Wish { over: Some(decision.reason.as_str()), second };
+        allowed::check(context, &run.plan, &wish).await?.record(context, &run.plan, &id).await?;
+    }
+    ask(context, decision, Ask::Resume).await
 }
 
 /// Asks something of a run: through the inbox when a process acts for it, or else by acting for it.

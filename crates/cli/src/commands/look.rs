@@ -3,7 +3,8 @@
 use crate::args::Show;
 use crate::context::Context;
 use crate::failure::{Code, Failure};
-use crate::show::{date, json, line, lines::Lines, print, table};
+use crate::show::{date, environment, json, line, lines::Lines, print, table};
+use serin_engine::environment::Overridden;
 use serin_engine::{OutOfService, Run, Status};
 use serin_journal::Scope;
 use serin_model::{Action, EnvironmentName, RunId, Stage, Subject};
@@ -15,15 +16,7 @@ use std::time::Duration;
 pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
     let claims = context.journal.claims().await?;
     if context.json() {
-        let claims: BTreeMap<&str, &str> =
-            claims.iter().map(|(name, run)| (name.as_str(), run.as_str())).collect();
-        let now = context.clock.now();
-        let mut held = Vec::new();
-        for environment in context.config.topology.environments.values() {
-            let on = super::hold::on(context, environment, now).await?;
-            held.extend(on.iter().map(|held| super::hold::object(held, None)));
-        }
-        let status = serde_json::json!({ "claims": claims, "held": held });
+        let status = status_object(context, &claims).await?;
         line(serde_json::to_string(&status).unwrap_or_default());
         return Ok(Code::Done);
     }
@@ -50,6 +43,38 @@ pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
     Ok(Code::Done)
 }
 
+/// Returns what `status` says as JSON.
+async fn status_object(
+    context: &Context,
+    claims: &BTreeMap<EnvironmentName, RunId>,
+) -> Result<serde_json::Value, Failure> {
+    let now = context.clock.now();
+    let (mut held, mut overridden, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    for environment in context.config.topology.environments.values() {
+        let on = super::hold::on(context, environment, now).await?;
+        held.extend(on.iter().map(|held| super::hold::object(held, None)));
+        let name = environment.name.as_str();
+        let stream = Stream::read(context.journal.as_ref(), &environment.name).await?;
+        overridden.extend(stream.state.overridden.iter().map(|over| {
+            serde_json::json!({
+                "environment": name, "run": over.run.as_str(), "by": over.by,
+                "second": over.second, "reason": over.why,
+            })
+        }));
+        shares.extend(stream.state.shares.iter().map(|(fleet, share)| {
+            serde_json::json!({
+                "environment": name, "fleet": fleet.as_str(), "by": share.by,
+                "percent": share.ramp.at(now),
+            })
+        }));
+    }
+    let claims: BTreeMap<&str, &str> =
+        claims.iter().map(|(name, run)| (name.as_str(), run.as_str())).collect();
+    Ok(serde_json::json!({
+        "claims": claims, "held": held, "overridden": overridden, "shares": shares,
+    }))
+}
+
 /// Says what holds an environment, which runs were let through that, and which shares of traffic are intended.
 async fn of_environment(context: &Context, name: &EnvironmentName) -> Result<Vec<String>, Failure> {
     let now = context.clock.now();
@@ -64,15 +89,52 @@ async fn of_environment(context: &Context, name: &EnvironmentName) -> Result<Vec
         if run.is_over() {
             continue;
         }
-        let second = over.second.as_ref().map(|who| format!(" and {who}")).unwrap_or_default();
-        let (id, by, why) = (&over.run, &over.by, &over.why);
-        lines.push(format!("  OVERRIDDEN  run {id} was let through by {by}{second}: {why}"));
+        lines.push(overridden(over));
     }
     for (fleet, share) in &stream.state.shares {
         let percent = share.ramp.at(now);
         lines.push(format!("  {fleet} is meant to get {percent}% of traffic, says {}", share.by));
     }
     Ok(lines)
+}
+
+fn overridden(over: &Overridden) -> String {
+    let second = over.second.as_ref().map(|who| format!(" and {who}")).unwrap_or_default();
+    let (id, by, why) = (&over.run, &over.by, &over.why);
+    format!("  OVERRIDDEN  run {id} was let through what was on by {by}{second}: {why}")
+}
+
+/// Says who let a run through what, in any environment of its plan.
+async fn let_through(context: &Context, id: &RunId, run: &Run) -> Result<Vec<String>, Failure> {
+    let mut lines = Vec::new();
+    for name in run.plan.topology.environments.keys() {
+        let stream = Stream::read(context.journal.as_ref(), name).await?;
+        let of_run = stream.state.overridden.iter().filter(|over| over.run == *id);
+        lines.extend(of_run.map(overridden));
+    }
+    Ok(lines)
+}
+
+/// Shows an environment's stream from its beginning.
+pub(crate) async fn history(context: &Context, name: &EnvironmentName) -> Result<Code, Failure> {
+    super::asking::find(context, name)?;
+    let records = context.journal.read_environment(name, 0).await?;
+    if context.json() {
+        for record in &records {
+            let event =
+                json::environment(name, record.at, &records::read_environment(name, record)?);
+            line(event);
+        }
+        return Ok(Code::Done);
+    }
+    if records.is_empty() {
+        line(format!("nothing was ever asked of {name} apart from runs"));
+    }
+    for record in &records {
+        let event = records::read_environment(name, record)?;
+        line(format!("{}  {}", date(record.at), environment::text(&event)));
+    }
+    Ok(Code::Done)
 }
 
 /// Names the hosts of an environment that runs left out of service when they were given up, and that no later run has
@@ -235,6 +297,7 @@ pub(crate) async fn show(context: &Context, what: Show) -> Result<Code, Failure>
         line(format!("  begun {} by {}", date(first.at), run.by));
     }
     line(format!("  {}", state(&run)));
+    let_through(context, &id, &run).await?.into_iter().for_each(line);
     for stage in &run.plan.stages {
         line(format!(
             "  {} stage {}: {} ({})",

@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
         return Ok(Code::Done);
     }
     // Before the old run is given up: what is refused must leave it as it was.
-    allowed::check(context, &planned.plan, &asked.past).await?;
+    allowed::check(context, &planned.plan, &(&asked.past).into()).await?;
     for id in halted {
         let why = format!("rolled back: {}", asked.reason);
         let cancel = Command::Cancel { by: user(), why };

@@ -1,8 +1,8 @@
 //! The JSON that clients get: flat objects of our own, so that the journal's format can change without theirs.
 
 use serde::Serialize;
-use serin_engine::{Event, Outcome, Run};
-use serin_model::{RunId, StepId, Timestamp};
+use serin_engine::{EnvironmentEvent, Event, Outcome, Run};
+use serin_model::{EnvironmentName, RunId, StepId, Timestamp};
 
 /// An event of a run, one object a line.
 #[derive(Debug, Serialize)]
@@ -84,6 +84,30 @@ pub(crate) fn event(id: &RunId, run: &Run, at: Timestamp, event: &Event) -> Stri
         Event::Halted | Event::Finished => {}
     }
     serde_json::to_string(&line).unwrap_or_default()
+}
+
+/// Renders an event of an environment as one line of JSON.
+pub(crate) fn environment(
+    name: &EnvironmentName,
+    at: Timestamp,
+    event: &EnvironmentEvent,
+) -> String {
+    let kind = match event {
+        EnvironmentEvent::Attempted { .. } => "attempted",
+        EnvironmentEvent::Refused { .. } => "refused",
+        EnvironmentEvent::HoldPlaced { .. } => "hold-placed",
+        EnvironmentEvent::HoldLifted { .. } => "hold-lifted",
+        EnvironmentEvent::Overridden { .. } => "overridden",
+        EnvironmentEvent::ShareSet { .. } => "share-set",
+        EnvironmentEvent::DriftFixed { .. } => "drift-fixed",
+    };
+    serde_json::json!({
+        "at": at.as_millis(),
+        "environment": name.as_str(),
+        "event": kind,
+        "text": super::environment::text(event).trim(),
+    })
+    .to_string()
 }
 
 fn about<'a>(line: &mut EventLine<'a>, run: &Run, step: &'a StepId, attempt: u32) {

@@ -25,6 +25,11 @@ fn a_hold_is_placed_shown_and_lifted() {
     lift("production/h-1").is(0, &["production: accepted"]);
     lift("production/h-1").is(4, &["production: hold h-1 is not on any more"]);
     lift("staging/h-1").is(0, &[]);
+    let history = world.serin(&["history", "production"]);
+    let asked = "mira asks to place a hold on canary: patching";
+    history.is(0, &[asked, "hold h-1 is placed on canary (halt)", "refused: hold h-1 is not on"]);
+    let history = world.serin(&["--json", "history", "production"]);
+    history.is(0, &["\"event\":\"hold-lifted\"", "\"text\":\"hold h-1 is lifted\""]);
     world.serin(&["hold", "list"]).is(0, &["nothing is held"]);
     world.serin(&["why"]).is(0, &["nothing blocks"]);
 }

@@ -10,3 +10,5 @@ mod holds;
 mod shares;
 #[cfg(test)]
 mod inbox;
+#[cfg(test)]
+mod overriding;

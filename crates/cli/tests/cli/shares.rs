@@ -65,6 +65,23 @@ fn a_ramp_stays_in_the_foreground_until_it_is_done() {
 }
 
 #[test]
+fn a_ramp_whose_process_died_goes_on_where_it_is_by_then() {
+    let world = World::with_haproxy("roundrobin");
+    share(&world, &["0%"]).is(0, &[]);
+    let words = ["share", "production/canary", "20%", "--over", "20s", "--reason", "slowly"];
+    let mut first = world.start(&words);
+    while !world.serin(&["history", "production"]).out.contains("goes from 0% to 20%") {}
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let said = world.serin(&words);
+    said.is(0, &["on its way from 0% to 20%", "meant to get 20% now"]);
+    assert_eq!(weight(&world, "web/web-cny-01"), "50");
+    let history = world.serin(&["history", "production"]).out;
+    assert_eq!(history.matches("goes from 0% to 20%").count(), 1, "it began once: {history}");
+    assert_eq!(history.matches("asks to give canary 20%").count(), 2, "{history}");
+}
+
+#[test]
 fn drift_is_found_and_put_right() {
     let world = World::with_haproxy("roundrobin");
     // Staging has no HAProxy here: what cannot be compared is no agreement.

@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 /// A world: where `serin` finds everything.
@@ -34,7 +34,12 @@ impl World {
 
     /// Makes a world with a HAProxy whose shared backend balances in a way.
     pub(crate) fn with_haproxy(balance: &str) -> Self {
-        let mut world = Self::new("");
+        Self::with_haproxy_and(balance, "")
+    }
+
+    /// Makes a world with a HAProxy, and more in the configuration.
+    pub(crate) fn with_haproxy_and(balance: &str, more: &str) -> Self {
+        let mut world = Self::new(more);
         let path = world.path("haproxy.cfg");
         let port = world.port;
         let server = |name: &str| format!("  server {name} 127.0.0.1:1 weight 100\n");
@@ -103,6 +108,11 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+
+    /// Starts `serin`, and does not wait for it.
+    pub(crate) fn start(&self, words: &[&str]) -> Child {
+        self.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     fn command(&self, words: &[&str]) -> Command {

@@ -3,7 +3,7 @@
 use crate::installation::of;
 use crate::world::{World, id, web_fleet};
 use serin_engine::{Command, Event, Input, Outcome, Status};
-use serin_model::{Reason, StepId, Verdict};
+use serin_model::{Held, HeldBy, HoldId, MidRun, Reason, StepId, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
 const TABLE: &str = include_str!("../transitions.txt");
@@ -54,6 +54,18 @@ fn step(world: &World, name: &str) -> StepId {
     }
 }
 
+fn held(mid_run: MidRun) -> Held {
+    Held {
+        environment: of("staging"),
+        fleet: None,
+        by: HeldBy::Hold(HoldId(1)),
+        owner: "ada".to_owned(),
+        reason: "so".to_owned(),
+        until: None,
+        mid_run,
+    }
+}
+
 fn input(world: &World, text: &str) -> Input {
     let (by, why) = ("ada".to_owned(), "so".to_owned());
     let environment = of("staging");
@@ -77,6 +89,11 @@ fn input(world: &World, text: &str) -> Input {
         ("alerts", "pass") => Input::Alerts { environment, verdict: Verdict::Pass },
         ("alerts", "fail") => Input::Alerts { environment, verdict: Verdict::Fail(reason) },
         ("alerts", _) => Input::Alerts { environment, verdict: Verdict::Inconclusive(reason) },
+        ("held", "nothing") => Input::Held { environment, held: Vec::new() },
+        ("held", how) => {
+            let mid_run = if how == "halt" { MidRun::Halt } else { MidRun::NextStage };
+            Input::Held { environment, held: vec![held(mid_run)] }
+        }
         ("problem", _) => Input::Problem(reason),
         ("tick", _) => Input::Tick,
         ("halt", _) => Input::Command(Command::Halt(reason)),

@@ -10,7 +10,7 @@ pub(super) use environment::EnvironmentRow;
 use super::seal::{Seal, Sealer};
 use super::{failed, storage};
 use crate::port::{CommandId, Holder, Inbox, JournalError, Record, RunSummary, Scope};
-use rusqlite::{Connection, Params, Row, params};
+use rusqlite::{Connection, Params, Row, Rows, params};
 use serin_model::{EnvironmentName, RunId, Timestamp};
 
 /// A row of a table whose last column is its seal.
@@ -172,29 +172,13 @@ impl RunRow {
         after: u64,
     ) -> Result<Vec<Record>, JournalError> {
         let what = format!("read the records of run r-{}", self.number);
-        // The record before the first that is wanted is read too: its seal is where the chain goes on from.
-        let before = after.min(self.last);
+        let chain = Chain { last: self.last, head: &self.head, after };
         let sql =
             "SELECT seq, at, body, seal FROM record WHERE run = ?1 AND seq >= ?2 ORDER BY seq";
         let mut select = connection.prepare_cached(sql).map_err(failed(&what))?;
-        let mut rows = select.query(params![self.number, before]).map_err(failed(&what))?;
-        let mut records = Vec::new();
-        let mut head = Seal::new();
-        let mut next = before.max(1);
-        while let Some(row) = rows.next().map_err(failed(&what))? {
-            let (record, seal) = load_record(row).map_err(failed(&what))?;
-            let wanted = record.seq > before;
-            if record.seq != next || wanted && record_seal(self.number, &head, &record) != seal {
-                return Err(self.damaged(next));
-            }
-            head = seal;
-            next += 1;
-            records.extend(wanted.then_some(record));
-        }
-        if next != self.last + 1 || head != self.head {
-            return Err(self.damaged(next.min(self.last)));
-        }
-        Ok(records)
+        let mut rows = select.query(params![self.number, chain.begins()]).map_err(failed(&what))?;
+        let seal = |before: &Seal, record: &Record| record_seal(self.number, before, record);
+        chain.read(&mut rows, seal).map_err(failed(&what))?.map_err(|seq| self.damaged(seq))
     }
 
     fn damaged(&self, seq: u64) -> JournalError {
@@ -205,6 +189,48 @@ impl RunRow {
 
 fn missing(run: u64) -> JournalError {
     JournalError::Damaged(format!("run r-{run} is missing"))
+}
+
+/// A stream's records as they hang together: each seal covers the one before it, and `head` is that of the last.
+struct Chain<'a> {
+    last: u64,
+    head: &'a Seal,
+    /// Only records after this are wanted.
+    after: u64,
+}
+
+impl Chain<'_> {
+    /// Returns the number to read from. The record before the first that is wanted is read too: its seal is where the
+    /// chain goes on from.
+    fn begins(&self) -> u64 {
+        self.after.min(self.last)
+    }
+
+    /// Returns the wanted records, or the number of the first that is not what was written.
+    fn read(
+        &self,
+        rows: &mut Rows<'_>,
+        seal_of: impl Fn(&Seal, &Record) -> Seal,
+    ) -> rusqlite::Result<Result<Vec<Record>, u64>> {
+        let before = self.begins();
+        let mut records = Vec::new();
+        let mut head = Seal::new();
+        let mut next = before.max(1);
+        while let Some(row) = rows.next()? {
+            let (record, seal) = load_record(row)?;
+            let wanted = record.seq > before;
+            if record.seq != next || wanted && seal_of(&head, &record) != seal {
+                return Ok(Err(next));
+            }
+            head = seal;
+            next += 1;
+            records.extend(wanted.then_some(record));
+        }
+        if next != self.last + 1 || head != *self.head {
+            return Ok(Err(next.min(self.last)));
+        }
+        Ok(Ok(records))
+    }
 }
 
 fn load_record(row: &Row<'_>) -> rusqlite::Result<(Record, Seal)> {

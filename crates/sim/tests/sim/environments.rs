@@ -1,13 +1,17 @@
 //! Holds and shares of traffic while a run acts, and where none does.
 
 use crate::{began_after, proven, time_of};
-use serin_engine::environment::{Ask, Asking, Refused};
-use serin_model::{EnvironmentName, HoldId, MidRun, Reason, RunId};
-use serin_runtime::environment::{EnvironmentRequest, Want};
+use serin_engine::environment::{Ask, Asking, Canary, Refused};
+use serin_model::{
+    EnvironmentName, FreezeWindow, HoldId, MidRun, Overriding, Reason, RunId, WindowTime,
+};
+use serin_runtime::environment::{EnvironmentRequest, Want, windows};
 use serin_runtime::share::Sharing;
 use serin_sim::installation::{name, topology};
 use serin_sim::scenario::Acting;
+use serin_sim::world::BEGIN;
 use serin_sim::{Command, Ended, Faults, Report, Scenario, Sim};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -142,6 +146,65 @@ fn a_hold_in_a_later_environment_stops_the_run_at_the_guard_there_until_it_is_li
         let (_terminal, commands) = mpsc::channel(1);
         let ended = acting.controller.drive(commands).await;
         assert!(matches!(ended, Ended::Finished), "{ended:?}");
+        clean(&sim);
+    });
+}
+
+fn window(begins: Duration, mid_run: MidRun) -> FreezeWindow {
+    let from = BEGIN.plus(begins);
+    let when = WindowTime::Once { from, to: from.plus(Duration::from_hours(1)) };
+    FreezeWindow { reason: "nobody is on call".to_owned(), when, mid_run }
+}
+
+async fn driven(sim: &Sim, run: &RunId) -> Ended {
+    let mut acting = sim.adopt(run, 1).await.unwrap().expect("nobody kills it");
+    let (_terminal, commands) = mpsc::channel(1);
+    acting.controller.drive(commands).await
+}
+
+#[test]
+fn a_freeze_window_that_begins_in_mid_run_halts_it_at_once_or_at_the_next_guard() {
+    let at = time_of(&healthy(), "began 3/web-02.gstg/drain");
+    for (mid_run, step) in [(MidRun::Halt, "3/"), (MidRun::NextStage, "4/")] {
+        block_on(async {
+            let sim = Sim::new(SEED, Faults::default());
+            let sim = sim.freezing(environment("staging"), window(at, mid_run));
+            let run = sim.start().await.unwrap();
+            let ended = driven(&sim, &run).await;
+            let Ended::Halted(reason) = &ended else { panic!("{mid_run}: {ended:?}") };
+            assert!(reason.to_string().starts_with("a freeze window (serin.toml) holds staging"));
+            let report = clean(&sim);
+            let last = report.trace.iter().rfind(|line| line.contains("began ")).unwrap();
+            assert!(last.contains(&format!("began {step}")), "{mid_run}: {last}");
+        });
+    }
+}
+
+#[test]
+fn a_run_that_was_let_through_a_window_goes_on_in_it() {
+    block_on(async {
+        let sim = Sim::new(SEED, Faults::default());
+        let window = window(Duration::ZERO, MidRun::Halt);
+        let sim = sim.freezing(environment("staging"), window);
+        let run = sim.start().await.unwrap();
+        let staging = environment("staging");
+        let plan = sim.plan(&BTreeSet::new()).await.unwrap();
+        let held = windows::on(&plan.topology.environments[&staging], sim.ports().clock.now());
+        assert_eq!(held.len(), 1);
+        let mut moment = sim.moment(&staging).await.unwrap();
+        let want = Want::StartRun {
+            run: Some(run.clone()),
+            pipeline: name("to-canary"),
+            version: name("16.2.0-ee.0"),
+            held,
+            over: Some(Overriding::OnePerson),
+            second: None,
+        };
+        let asking = request(want).asking(Ok(Canary { percent: 0 }));
+        let decided = moment.ask(asking, sim.ports().clock.now()).await.unwrap();
+        assert_eq!(decided.refused, None);
+        moment.end().await.unwrap();
+        assert!(matches!(driven(&sim, &run).await, Ended::Finished));
         clean(&sim);
     });
 }

@@ -2,7 +2,7 @@
 
 use super::super::failed;
 use super::super::seal::{Seal, Sealer};
-use super::{Sealed, execute, load_record, select};
+use super::{Chain, Sealed, execute, select};
 use crate::port::{JournalError, Record};
 use rusqlite::{Connection, Row, params};
 use serin_model::{EnvironmentName, Timestamp};
@@ -79,29 +79,13 @@ impl EnvironmentRow {
         after: u64,
     ) -> Result<Vec<Record>, JournalError> {
         let what = format!("read {}", self.subject());
-        // The record before the first that is wanted is read too: its seal is where the chain goes on from.
-        let before = after.min(self.last);
+        let chain = Chain { last: self.last, head: &self.head, after };
         let sql = "SELECT seq, at, body, seal FROM environment_record \
             WHERE environment = ?1 AND seq >= ?2 ORDER BY seq";
         let mut select = connection.prepare_cached(sql).map_err(failed(&what))?;
-        let mut rows = select.query(params![self.name, before]).map_err(failed(&what))?;
-        let mut records = Vec::new();
-        let mut head = Seal::new();
-        let mut next = before.max(1);
-        while let Some(row) = rows.next().map_err(failed(&what))? {
-            let (record, seal) = load_record(row).map_err(failed(&what))?;
-            let wanted = record.seq > before;
-            if record.seq != next || wanted && self.record_seal(&head, &record) != seal {
-                return Err(self.damaged(next));
-            }
-            head = seal;
-            next += 1;
-            records.extend(wanted.then_some(record));
-        }
-        if next != self.last + 1 || head != self.head {
-            return Err(self.damaged(next.min(self.last)));
-        }
-        Ok(records)
+        let mut rows = select.query(params![self.name, chain.begins()]).map_err(failed(&what))?;
+        let seal = |before: &Seal, record: &Record| self.record_seal(before, record);
+        chain.read(&mut rows, seal).map_err(failed(&what))?.map_err(|seq| self.damaged(seq))
     }
 
     fn record_seal(&self, before: &Seal, record: &Record) -> Seal {

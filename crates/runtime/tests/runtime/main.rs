@@ -1,0 +1,4 @@
+//! The runtime's formats, as they are on disk.
+
+#[cfg(test)]
+mod environment_records;
