@@ -4,6 +4,8 @@
 //! no opinion about whether a result is good enough to go on.
 
 pub mod alerts;
+mod compressed;
+pub mod deb;
 pub mod haproxy;
 pub mod host;
 pub mod http;

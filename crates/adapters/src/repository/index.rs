@@ -3,9 +3,10 @@
 //! Its bytes were proven before they come here. The limits guard against a publisher's mistake, not an attacker.
 
 use super::RepositoryConfig;
+use crate::compressed::{self, Capped};
 use deb822_fast::{Deb822, Paragraph};
 use serin_model::{Build, BuildKind};
-use std::io::{self, BufReader, Read};
+use std::io::BufReader;
 
 /// The largest index that is downloaded. Debian's own, with 63,000 packages, has 9 MB.
 pub(super) const MAX_COMPRESSED: u64 = 64 << 20;
@@ -13,26 +14,14 @@ pub(super) const MAX_COMPRESSED: u64 = 64 << 20;
 /// The largest index after decompression: ten times Debian's own.
 const MAX_PLAIN: u64 = 512 << 20;
 
-/// What decompressing `.xz` may use; `xz -9` asks for 65 MB.
-const MAX_XZ_MEMORY: u64 = 128 << 20;
-
 /// Parses an index, by the ending of its name.
 pub(super) fn parse(
     name: &str,
     bytes: &[u8],
     config: &RepositoryConfig,
 ) -> Result<Vec<Build>, String> {
-    let plain: Box<dyn Read + '_> = match name.rsplit_once('.').map(|(_, end)| end) {
-        Some("xz") => {
-            let flags = liblzma::stream::CONCATENATED;
-            let stream = liblzma::stream::Stream::new_stream_decoder(MAX_XZ_MEMORY, flags)
-                .map_err(|error| error.to_string())?;
-            Box::new(liblzma::read::XzDecoder::new_stream(bytes, stream))
-        }
-        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
-        Some(_) | None => Box::new(bytes),
-    };
-    let reader = BufReader::new(Capped { inner: plain, left: MAX_PLAIN });
+    let plain = compressed::plain(name, bytes).map_err(|error| error.to_string())?;
+    let reader = BufReader::new(Capped::new(plain, MAX_PLAIN));
     let mut builds = Vec::new();
     for paragraph in Deb822::iter_paragraphs_from_reader(reader) {
         let paragraph = paragraph.map_err(|error| error.to_string())?;
@@ -63,24 +52,6 @@ fn build(paragraph: &Paragraph, config: &RepositoryConfig) -> Result<Option<Buil
         size: size.parse().map_err(|error| format!("version {version}: size {size:?}: {error}"))?,
         kind: kind.map_or(BuildKind::Unknown, |(kind, _)| *kind),
     }))
-}
-
-/// A reader that fails, rather than ends, when there is more than it may give.
-struct Capped<R> {
-    inner: R,
-    left: u64,
-}
-
-impl<R: Read> Read for Capped<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        let size = u64::try_from(count).unwrap_or(u64::MAX);
-        self.left = self
-            .left
-            .checked_sub(size)
-            .ok_or_else(|| io::Error::other("it is too large when decompressed"))?;
-        Ok(count)
-    }
 }
 
 #[cfg(test)]
@@ -166,13 +137,6 @@ mod tests {
                 "{name}"
             );
         }
-    }
-
-    #[test]
-    fn what_is_too_large_fails_instead_of_ending() {
-        let mut out = Vec::new();
-        assert!(Capped { inner: &b"12345"[..], left: 5 }.read_to_end(&mut out).is_ok());
-        assert!(Capped { inner: &b"123456"[..], left: 5 }.read_to_end(&mut out).is_err());
     }
 
     fn gz(text: &str) -> Vec<u8> {
