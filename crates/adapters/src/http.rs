@@ -122,6 +122,31 @@ pub async fn get(client: &Client, url: Url, limit: u64) -> Result<Answer, HttpEr
     Ok(Answer { date: parse_date(&date), cached, content_type, body })
 }
 
+/// Reads a large address piece by piece, within a limit of bytes and a time of its own.
+///
+/// # Errors
+/// See [`HttpError`]; what was handed on before must then be forgotten. An error of `take` is `Unreachable`.
+pub(crate) async fn download(
+    client: &Client,
+    url: Url,
+    (limit, total): (u64, Duration),
+    take: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send),
+) -> Result<(), HttpError> {
+    let lost = |error| HttpError::Unreachable(cause(error));
+    let mut response = client.get(url).timeout(total).send().await.map_err(lost)?;
+    if response.status() != StatusCode::OK {
+        let status = response.status().as_u16();
+        return Err(HttpError::Status { status, excerpt: excerpt(&mut response).await });
+    }
+    let mut left = limit;
+    while let Some(chunk) = response.chunk().await.map_err(lost)? {
+        let size = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        left = left.checked_sub(size).ok_or(HttpError::TooLarge { limit })?;
+        take(&chunk).map_err(|error| HttpError::Unreachable(error.to_string()))?;
+    }
+    Ok(())
+}
+
 async fn body(response: &mut Response, limit: u64) -> Result<Vec<u8>, HttpError> {
     let too_large = || HttpError::TooLarge { limit };
     let size = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);

@@ -9,6 +9,7 @@ pub mod deb;
 pub mod haproxy;
 pub mod host;
 pub mod http;
+pub mod manifest;
 pub mod qa;
 pub mod repository;
 pub mod ssh;

@@ -44,6 +44,12 @@ pub(crate) enum Command {
         #[arg(long, short = 'n', default_value_t = 20)]
         limit: usize,
     },
+    /// Show which components of the package differ between two builds
+    Changes {
+        /// The complete versions of two builds with `..` between them: OLD..NEW
+        #[arg(value_name = "OLD..NEW")]
+        builds: Builds,
+    },
     /// Show what a run would do, without doing anything
     Plan(Recipe),
     /// Run a pipeline for a build, in the foreground
@@ -92,6 +98,24 @@ pub(crate) enum ConfigCommand {
     Check,
     /// Print the JSON schema of serin.toml, for editors
     Schema,
+}
+
+/// Two builds.
+#[derive(Debug, Clone)]
+pub(crate) struct Builds {
+    pub(crate) from: DebVersion,
+    pub(crate) to: DebVersion,
+}
+
+impl std::str::FromStr for Builds {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let version = |text: &str| text.parse().map_err(|error| format!("{error}"));
+        match text.split("..").collect::<Vec<_>>().as_slice() {
+            [from, to] => Ok(Self { from: version(from)?, to: version(to)? }),
+            _ => Err("write two complete versions with `..` between them".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

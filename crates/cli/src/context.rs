@@ -7,7 +7,7 @@ use serin_adapters::{
     haproxy::HaProxy,
     host::SystemHosts,
     qa::Qa,
-    repository::{Pattern, Repository, RepositoryConfig},
+    repository::{PackageCache, Pattern, Repository, RepositoryConfig},
     ssh::SshConfig,
 };
 use serin_config::{Config, ConfigError};
@@ -93,6 +93,12 @@ impl Context {
             kinds,
         };
         Repository::new(config).map_err(|error| Failure::new(Code::Refused, chain(&error)))
+    }
+
+    /// Where packages are kept that were fetched to be looked into: beside the journal.
+    pub(crate) fn packages(&self) -> PackageCache {
+        let folder = self.config.journal.parent().unwrap_or(Path::new("."));
+        PackageCache::new(folder.join("packages"))
     }
 
     pub(crate) fn settings() -> Settings {

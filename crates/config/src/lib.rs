@@ -34,6 +34,8 @@ pub struct Config {
     pub topology: Topology,
     /// Where builds come from.
     pub repository: Repository,
+    /// What is known of a package's contents.
+    pub contents: Contents,
     /// The journal's file.
     pub journal: PathBuf,
     /// How hosts are reached.
@@ -59,6 +61,15 @@ pub struct Repository {
     pub keyring: PathBuf,
     /// Kinds of builds and the patterns of their versions; the first that fits decides.
     pub kinds: Vec<(BuildKind, String)>,
+}
+
+/// What is known of a package's contents. It is no part of the model's profile, because no plan is made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// The file on a host, and in the package, that lists its components.
+    pub manifest: Option<String>,
+    /// The folders whose files may be patched, each without a slash at its end.
+    pub patch_roots: Vec<String>,
 }
 
 /// How hosts are reached.

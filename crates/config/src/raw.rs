@@ -139,6 +139,10 @@ pub(crate) struct RawProfile {
     pub(crate) install_timeout: Option<Text>,
     /// How long any other command may take; default `15m` for `gitlab-omnibus`, `5m` for `plain`.
     pub(crate) command_timeout: Option<Text>,
+    /// The file in the package that lists its components, as omnibus writes it; `none`: there is none.
+    pub(crate) manifest: Option<Text>,
+    /// The folders on hosts whose files may be patched; paths in a patch begin in the first. `[]`: nothing may be.
+    pub(crate) patch_roots: Option<Vec<Text>>,
     /// How migrations are run and listed.
     pub(crate) migrations: Option<At<RawMigrations>>,
 }

@@ -18,7 +18,7 @@ use crate::at::Text;
 use crate::diagnostic::Diagnostic;
 use crate::raw::{RawBuildKind, RawConfig, RawProfile, RawRepository, RawSsh};
 use crate::suggest::instead_of;
-use crate::{Config, Repository, Ssh, profiles};
+use crate::{Config, Contents, Repository, Ssh, profiles};
 use serin_model::{BuildKind, Topology};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,6 +45,7 @@ pub(crate) fn config(raw: &RawConfig, path: &Path) -> Result<Config, Vec<Diagnos
 fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
     let package = reader.name(&raw.package.name);
     let profile = profile(reader, raw);
+    let contents = contents(reader, raw);
     let repository = repository(reader, &raw.repository);
     let journal = raw.journal.as_ref().and_then(|journal| journal.path.as_ref());
     let journal = journal.map_or(Some(PathBuf::from(JOURNAL)), |text| reader.path(text));
@@ -57,6 +58,7 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
     Some(Config {
         topology,
         repository: repository?,
+        contents,
         journal: journal?,
         ssh: ssh?,
         pipelines,
@@ -73,6 +75,12 @@ fn profile(reader: &mut Reader, raw: &RawConfig) -> Option<serin_model::Profile>
     }
     let unchanged = RawProfile::default();
     profiles::profile(reader, name.get(), raw.profile.as_ref().unwrap_or(&unchanged))
+}
+
+fn contents(reader: &mut Reader, raw: &RawConfig) -> Contents {
+    let unchanged = RawProfile::default();
+    let changes = raw.profile.as_ref().unwrap_or(&unchanged);
+    profiles::contents(reader, raw.package.profile.get(), changes)
 }
 
 fn repository(reader: &mut Reader, raw: &RawRepository) -> Option<Repository> {

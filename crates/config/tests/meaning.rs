@@ -177,6 +177,27 @@ fn a_changed_profile_keeps_what_is_not_written() {
 }
 
 #[test]
+fn a_profile_knows_the_packages_contents_and_the_file_may_change_that() {
+    let contents = |profile: &str| {
+        let changed = BASE.replace("[repository]", &format!("[profile]\n{profile}\n[repository]"));
+        read(&changed).contents
+    };
+    let known = read(GITLAB).contents;
+    assert_eq!(known.manifest.as_deref(), Some("/opt/gitlab/version-manifest.json"));
+    assert_eq!(known.patch_roots, ["/opt/gitlab/embedded/service/gitlab-rails"]);
+    let changed = contents("manifest = \"none\"\npatch_roots = [\"/srv/a/\", \"/srv/b\"]");
+    assert_eq!(
+        (changed.manifest, changed.patch_roots),
+        (None, vec!["/srv/a".into(), "/srv/b".into()])
+    );
+    for bad in ["/", "srv", "/srv/../etc", "/srv//a", "/./srv"] {
+        let text = BASE
+            .replace("[repository]", &format!("[profile]\npatch_roots = [{bad:?}]\n[repository]"));
+        assert!(parse(&text, Path::new("serin.toml")).is_err(), "{bad} was accepted");
+    }
+}
+
+#[test]
 fn a_file_is_loaded_or_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("serin.toml");

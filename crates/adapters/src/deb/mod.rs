@@ -71,7 +71,15 @@ impl Deb {
     /// When it cannot be read, is no package, or was cut off.
     pub fn open(path: &Path) -> Result<Self, DebError> {
         let unreadable = |source| DebError::Unreadable { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(unreadable)?;
+        Self::new(File::open(path).map_err(unreadable)?, path)
+    }
+
+    /// The same for a file that is open already; the path is for messages.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn new(mut file: File, path: &Path) -> Result<Self, DebError> {
+        let unreadable = |source| DebError::Unreadable { path: path.to_owned(), source };
         let found = ar::find(&mut file).map_err(unreadable)?;
         let (control, data) =
             found.map_err(|why| DebError::NotADeb { path: path.to_owned(), why })?;

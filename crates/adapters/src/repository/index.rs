@@ -14,12 +14,20 @@ pub(super) const MAX_COMPRESSED: u64 = 64 << 20;
 /// The largest index after decompression: ten times Debian's own.
 const MAX_PLAIN: u64 = 512 << 20;
 
+/// A build, and where its package is.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    pub(super) build: Build,
+    /// From the repository's root, as it is written; only whoever fetches it needs it.
+    pub(super) path: Option<String>,
+}
+
 /// Parses an index, by the ending of its name.
 pub(super) fn parse(
     name: &str,
     bytes: &[u8],
     config: &RepositoryConfig,
-) -> Result<Vec<Build>, String> {
+) -> Result<Vec<Listed>, String> {
     let plain = compressed::plain(name, bytes).map_err(|error| error.to_string())?;
     let reader = BufReader::new(Capped::new(plain, MAX_PLAIN));
     let mut builds = Vec::new();
@@ -32,7 +40,7 @@ pub(super) fn parse(
     Ok(builds)
 }
 
-fn build(paragraph: &Paragraph, config: &RepositoryConfig) -> Result<Option<Build>, String> {
+fn build(paragraph: &Paragraph, config: &RepositoryConfig) -> Result<Option<Listed>, String> {
     let field = |name| paragraph.get(name).map(str::trim);
     let ours = field("Package") == Some(config.package.as_str())
         && field("Architecture").is_some_and(|it| it == config.architecture || it == "all");
@@ -45,13 +53,14 @@ fn build(paragraph: &Paragraph, config: &RepositoryConfig) -> Result<Option<Buil
     let sha256 = need("SHA256")?;
     let size = need("Size")?;
     let kind = config.kinds.iter().find(|(_, pattern)| pattern.fits(version));
-    Ok(Some(Build {
+    let build = Build {
         package: config.package.clone(),
         version: version.parse().map_err(|error| format!("{error}"))?,
         sha256: sha256.parse().map_err(|error| format!("version {version}: {error}"))?,
         size: size.parse().map_err(|error| format!("version {version}: size {size:?}: {error}"))?,
         kind: kind.map_or(BuildKind::Unknown, |(kind, _)| *kind),
-    }))
+    };
+    Ok(Some(Listed { build, path: field("Filename").map(str::to_owned) }))
 }
 
 #[cfg(test)]
@@ -101,8 +110,10 @@ mod tests {
             ("Packages.xz", xz(&text)),
         ] {
             let builds = parse(name, &bytes, &config()).unwrap();
-            let found: Vec<_> =
-                builds.iter().map(|b| (b.version.as_str(), b.kind, b.size)).collect();
+            let found: Vec<_> = builds
+                .iter()
+                .map(|Listed { build: b, .. }| (b.version.as_str(), b.kind, b.size))
+                .collect();
             assert_eq!(
                 found,
                 [

@@ -1,6 +1,7 @@
 //! One file for each command, or for commands that share one story.
 
 mod builds;
+mod changes;
 mod doctor;
 mod drive;
 mod look;
@@ -38,6 +39,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
         Command::Traffic(traffic) => traffic::run(traffic, format).await,
         Command::Doctor => doctor::run(&open()?).await,
         Command::Builds { limit } => builds::run(&open()?, limit).await,
+        Command::Changes { builds } => changes::run(&open()?, &builds).await,
         Command::Plan(recipe) => plan::show(&open()?, &recipe).await,
         Command::Run(recipe) => drive::run(&open()?, &recipe).await,
         Command::Status => look::status(&open()?).await,
