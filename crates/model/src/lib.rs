@@ -9,6 +9,7 @@ pub mod build;
 pub mod digest;
 pub mod names;
 pub mod observation;
+pub mod patch;
 pub mod pipeline;
 pub mod plan;
 pub mod policy;
@@ -28,6 +29,7 @@ pub use observation::{
     AdminState, ConfigManagementState, HostObservation, LbObservation, Observed, PackageState,
     ServerObservation, Workers,
 };
+pub use patch::{FileChange, Patch, PatchId, PatchedFile};
 pub use pipeline::{Pipeline, ShareSpec, StageSpec, WorkSpec};
 pub use plan::{Action, Lane, MigrationKind, Phase, Plan, Stage, Step, StepId, StepKind, Subject};
 pub use policy::{

@@ -53,6 +53,8 @@ pub struct Found {
     pub item: Item,
     /// Its bytes, if it is a file.
     pub content: Vec<u8>,
+    /// Its other names in the package: hard links.
+    pub other_names: Vec<String>,
 }
 
 /// Which package a file is.
@@ -141,6 +143,11 @@ impl Deb {
             if link && wanted.iter().any(|path| is_under(path, &item.path)) {
                 refused.get_or_insert_with(|| format!("has the link {} in the way", item.path));
             }
+            if let ItemKind::HardLink { target } = &item.kind
+                && let Some(file) = found.get_mut(target)
+            {
+                file.other_names.push(item.path.clone());
+            }
             if !wanted.contains(&item.path) {
                 return Ok(());
             }
@@ -152,7 +159,7 @@ impl Deb {
                 return Err(std::io::Error::other(why));
             }
             left -= size;
-            let seen = Found { item: item.clone(), content: bytes };
+            let seen = Found { item: item.clone(), content: bytes, other_names: Vec::new() };
             if found.insert(item.path.clone(), seen).is_some() {
                 refused.get_or_insert_with(|| format!("has {} twice", item.path));
             }

@@ -117,7 +117,7 @@ impl<R: Read> Tar<R> {
         if io::copy(&mut Read::take(&mut self.reader, rest), &mut io::sink())? < rest {
             return Err(TarError::Damaged("it ends in the middle of a file".to_owned()));
         }
-        let mut block = [0; BLOCK];
+        let mut block = vec![0; BLOCK];
         let cut = |_| TarError::Damaged("it ends without its end mark".to_owned());
         self.reader.read_exact(&mut block).map_err(|error| {
             if error.kind() == io::ErrorKind::UnexpectedEof { cut(error) } else { error.into() }
@@ -155,13 +155,13 @@ impl<R: Read> Read for Content<'_, R> {
     }
 }
 
-struct Header([u8; BLOCK]);
+struct Header(Vec<u8>);
 
 impl Header {
-    fn checked(block: [u8; BLOCK]) -> Result<Self, TarError> {
+    fn checked(block: Vec<u8>) -> Result<Self, TarError> {
         let header = Self(block);
         // The sum counts its own eight bytes as spaces.
-        let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
+        let sum: u64 = header.0.iter().map(|byte| u64::from(*byte)).sum();
         let own: u64 = header.field(148, 8).iter().map(|byte| u64::from(*byte)).sum();
         if header.number(148, 8)? != sum - own + 8 * u64::from(b' ') {
             return Err(TarError::Damaged("a header has another sum than it says".to_owned()));

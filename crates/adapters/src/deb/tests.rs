@@ -70,6 +70,8 @@ fn links_are_told_and_never_followed() {
     let kinds = ["/opt/demo/run", "/opt/demo/walk"].map(|path| found[path].item.kind.clone());
     assert!(kinds.contains(&ItemKind::File), "{kinds:?}");
     assert!(kinds.iter().any(|kind| matches!(kind, ItemKind::HardLink { .. })), "{kinds:?}");
+    let first = found.values().find(|found| found.item.kind == ItemKind::File).unwrap();
+    assert_eq!(first.other_names.len(), 1, "the other name is told: {first:?}");
     let refused = deb.find(&wanted(&["/opt/demo/etc/gitlab.rb"])).unwrap_err().to_string();
     assert!(refused.contains("has the link /opt/demo/etc in the way"), "{refused}");
 }

@@ -90,7 +90,7 @@ impl PackageCache {
                 let name = name.to_str()?;
                 // What a process that was killed has begun; no other writes for a day.
                 let left_over = name.starts_with(".new-") && modified.elapsed().ok()? > DAY;
-                let ours = name.ends_with(".deb") || left_over;
+                let ours = entry.path().extension().is_some_and(|end| end == "deb") || left_over;
                 ours.then(|| (modified, metadata.len(), entry.path()))
             })
             .collect();

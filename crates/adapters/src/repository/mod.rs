@@ -342,11 +342,12 @@ fn newest_first(mut builds: Vec<Listed>) -> Result<Vec<Listed>, RepositoryError>
 }
 
 fn copy_file(url: &Url, incoming: &mut cache::Incoming) -> Result<(), http::HttpError> {
-    let unreadable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
+    let unreadable = |error: std::io::Error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
             http::HttpError::Status { status: 404, excerpt: String::new() }
+        } else {
+            http::HttpError::Unreachable(error.to_string())
         }
-        _ => http::HttpError::Unreachable(error.to_string()),
     };
     let path = url.to_file_path().map_err(|()| http::HttpError::BadAddress)?;
     let mut file = std::fs::File::open(path).map_err(unreadable)?;

@@ -45,7 +45,7 @@ fn manifest(build: &Build, mut deb: Deb, path: &str) -> Result<Manifest, Failure
     let refused = |what: String| Failure::new(Code::Refused, what);
     let mut found = deb.find(&[path.to_owned()].into()).map_err(|error| refused(chain(&error)))?;
     match found.remove(path) {
-        Some(Found { item, content }) if item.kind == ItemKind::File => {
+        Some(Found { item, content, other_names: _ }) if item.kind == ItemKind::File => {
             let read = Manifest::parse(&content);
             read.map_err(|error| refused(format!("{path} of build {version}: {error}")))
         }
