@@ -21,7 +21,7 @@ pub(crate) enum Code {
     TakenOver = 7,
     /// The journal cannot be used.
     Journal = 8,
-    /// Something would stop a run (`doctor`, `why`).
+    /// Something would stop a run (`doctor`, `why`), or a build does not contain a patch (`patch check`).
     Blocked = 9,
     /// The person left without waiting for the halt.
     Left = 130,

@@ -5,11 +5,12 @@ mod changes;
 mod doctor;
 mod drive;
 mod look;
+mod patch;
 mod plan;
 mod traffic;
 mod why;
 
-use crate::args::{Arguments, Command, ConfigCommand};
+use crate::args::{Arguments, Command, ConfigCommand, PatchCommand};
 use crate::context::{self, Context};
 use crate::failure::{Code, Failure};
 use crate::show::line;
@@ -40,6 +41,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
         Command::Doctor => doctor::run(&open()?).await,
         Command::Builds { limit } => builds::run(&open()?, limit).await,
         Command::Changes { builds } => changes::run(&open()?, &builds).await,
+        Command::Patch { command: PatchCommand::Check(what) } => patch::check(&open()?, what).await,
         Command::Plan(recipe) => plan::show(&open()?, &recipe).await,
         Command::Run(recipe) => drive::run(&open()?, &recipe).await,
         Command::Status => look::status(&open()?).await,
