@@ -29,7 +29,7 @@ pub use observation::{
     AdminState, ConfigManagementState, HostObservation, LbObservation, Observed, PackageState,
     ServerObservation, Workers,
 };
-pub use patch::{FileChange, Patch, PatchId, PatchedFile};
+pub use patch::{CarriedPatch, CarriedState, FileChange, Patch, PatchId, PatchedFile};
 pub use pipeline::{Pipeline, ShareSpec, StageSpec, WorkSpec};
 pub use plan::{Action, Lane, MigrationKind, Phase, Plan, Stage, Step, StepId, StepKind, Subject};
 pub use policy::{

@@ -114,3 +114,30 @@ impl PatchedFile {
         }
     }
 }
+
+/// A patch that a host carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarriedPatch {
+    /// Which one.
+    pub id: PatchId,
+    /// The package.
+    pub package: PackageName,
+    /// Its version for which the patch was made. When another one is installed, the files are those of that one.
+    pub version: DebVersion,
+    /// How much of it is there.
+    pub state: CarriedState,
+}
+
+/// How much of a patch a host carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CarriedState {
+    /// All of it: every file has the bytes of afterwards.
+    Applied,
+    /// It was applied, and these files have other bytes now: a package was installed over it, or somebody edited them.
+    Lost {
+        /// Their paths.
+        files: Vec<String>,
+    },
+    /// A job is changing the files, or died while it did: the next one puts that right.
+    Half,
+}
