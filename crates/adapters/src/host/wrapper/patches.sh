@@ -8,17 +8,26 @@
 
 most_bytes=33554432
 
-op_store() { # FENCE ID SHA256 SIZE, and then so many bytes
+op_store() { # FENCE ID SHA256 SIZE, and then so many bytes, all of which are read whatever becomes of them
     incoming=$state/.blob.$$
-    if [ "$4" -gt "$most_bytes" ] || ! head -c "$4" <&3 >"$incoming"; then
-        # What is left of the bytes must not be taken for requests.
+    if [ "$4" -gt "$most_bytes" ]; then
+        head -c "$4" <&3 >/dev/null
+        end refused "$4 bytes are more than a patch's file may have"
+        return 0
+    fi
+    head -c "$4" <&3 | { cat >"$incoming" || { cat >/dev/null; false; }; }
+    kept=$?
+    arrived=$(sha256sum <"$incoming")
+    if [ "$kept" -ne 0 ]; then
         rm -f "$incoming"
         end refused "cannot write $4 bytes to $state"
-        exit 1
+    elif [ "${arrived%% *}" != "$3" ]; then
+        rm -f "$incoming"
+        end refused "what arrived is not $3"
+    else
+        store_fenced "$@"
+        rm -f "$incoming"
     fi
-    arrived=$(sha256sum <"$incoming")
-    if [ "${arrived%% *}" = "$3" ]; then store_fenced "$@"; else end refused "what arrived is not $3"; fi
-    rm -f "$incoming"
 }
 
 store_fenced() { # FENCE ID SHA256 SIZE
