@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::{AGE, CONTENT_TYPE, DATE};
+use reqwest::header::{AGE, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect};
 use std::time::Duration;
 
@@ -78,13 +78,27 @@ pub struct Answer {
 /// # Errors
 /// When TLS cannot be set up.
 pub fn client(peer: Peer, total: Duration) -> Result<Client, HttpError> {
+    client_as(peer, total, None)
+}
+
+/// The same, with credentials for the one host that is asked: they do not follow a redirect to another.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub(crate) fn client_as(
+    peer: Peer,
+    total: Duration,
+    credentials: Option<HeaderValue>,
+) -> Result<Client, HttpError> {
     // An error says that another part of the process has installed a provider already: just as good.
     drop(rustls::crypto::ring::default_provider().install_default());
     // A machine without CA certificates makes the first build fail; it can still speak plain HTTP, so the second one
     // trusts nobody, and https:// fails with a message of its own.
-    builder(peer, total)
+    let headers: HeaderMap = credentials.map(|value| (AUTHORIZATION, value)).into_iter().collect();
+    let builder = || builder(peer, total).default_headers(headers.clone());
+    builder()
         .build()
-        .or_else(|_| builder(peer, total).tls_certs_only([]).build())
+        .or_else(|_| builder().tls_certs_only([]).build())
         .map_err(|error| HttpError::Client(cause(error)))
 }
 

@@ -7,10 +7,10 @@ use serin_adapters::{
     haproxy::HaProxy,
     host::SystemHosts,
     qa::Qa,
-    repository::{PackageCache, Pattern, Repository, RepositoryConfig},
+    repository::{Credentials, PackageCache, Pattern, Repository, RepositoryConfig},
     ssh::SshConfig,
 };
-use serin_config::{Config, ConfigError};
+use serin_config::{Config, ConfigError, Login};
 use serin_journal::{Holder, Journal, SqliteJournal};
 use serin_model::{RunId, Timestamp};
 use serin_runtime::{Settings, TokioClock, ports::Clock, ports::Ports, records};
@@ -89,6 +89,7 @@ impl Context {
             component: from.component.clone(),
             architecture: from.architecture.clone(),
             keyring: from.keyring.clone(),
+            credentials: credentials(from)?,
             package: self.config.topology.package.clone(),
             kinds,
         };
@@ -136,6 +137,18 @@ impl Context {
             }
         }
     }
+}
+
+/// Reads the password for the repository, each time anew: it may have been changed.
+fn credentials(from: &serin_config::Repository) -> Result<Option<Credentials>, Failure> {
+    let read = match &from.login {
+        None => return Ok(None),
+        Some(Login::User { user, password_file }) => {
+            Credentials::from_password_file(user, password_file)
+        }
+        Some(Login::AuthConf(path)) => Credentials::from_auth_conf(path, &from.url),
+    };
+    read.map(Some).map_err(|error| Failure::new(Code::Refused, chain(&error)))
 }
 
 /// Finds and reads the configuration.

@@ -59,8 +59,24 @@ pub struct Repository {
     pub architecture: String,
     /// The public keys, one of which must have signed the index.
     pub keyring: PathBuf,
+    /// By whom it is read; `None`: by anybody.
+    pub login: Option<Login>,
     /// Kinds of builds and the patterns of their versions; the first that fits decides.
     pub kinds: Vec<(BuildKind, String)>,
+}
+
+/// By whom a repository is read. Passwords are in files of their own, which are read where they are needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// A user, and the file that holds the password.
+    User {
+        /// The user.
+        user: String,
+        /// The file.
+        password_file: PathBuf,
+    },
+    /// A file as apt has it.
+    AuthConf(PathBuf),
 }
 
 /// What is known of a package's contents. It is no part of the model's profile, because no plan is made of it.

@@ -67,6 +67,12 @@ pub(crate) struct RawRepository {
     pub(crate) architecture: Option<Text>,
     /// The file of public keys; the index is refused unless one of them signed it.
     pub(crate) keyring: Text,
+    /// The user by whom the repository is read; its address must be `https://` then.
+    pub(crate) user: Option<Text>,
+    /// The file that holds this user's password, and nothing else. Nobody else may be able to read it.
+    pub(crate) password_file: Option<Text>,
+    /// Instead of both: a file as apt_auth.conf(5) describes it, with an entry for the repository's host.
+    pub(crate) auth_conf: Option<Text>,
     /// The kind of a build is decided by the first pattern that fits its version; default: every kind is unknown.
     #[serde(default)]
     pub(crate) kinds: Vec<RawKind>,

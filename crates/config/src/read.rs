@@ -18,7 +18,7 @@ use crate::at::Text;
 use crate::diagnostic::Diagnostic;
 use crate::raw::{RawBuildKind, RawConfig, RawProfile, RawRepository, RawSsh};
 use crate::suggest::instead_of;
-use crate::{Config, Contents, Repository, Ssh, profiles};
+use crate::{Config, Contents, Login, Repository, Ssh, profiles};
 use serin_model::{BuildKind, Topology};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -98,14 +98,55 @@ fn repository(reader: &mut Reader, raw: &RawRepository) -> Option<Repository> {
     });
     let kinds = kinds.collect();
     let keyring = reader.path(&raw.keyring);
+    let login = login(reader, raw);
     Some(Repository {
         url: url?,
         suite: suite?,
         component: component?,
         architecture: architecture?,
         keyring: keyring?,
+        login,
         kinds,
     })
+}
+
+fn login(reader: &mut Reader, raw: &RawRepository) -> Option<Login> {
+    let (user, password_file, auth_conf) = (&raw.user, &raw.password_file, &raw.auth_conf);
+    let first = user.as_ref().or(password_file.as_ref()).or(auth_conf.as_ref())?;
+    let url = raw.url.get();
+    // Over loopback nobody listens, and a lab has no certificates.
+    if url.strip_prefix("http://").is_some_and(|rest| !is_loopback(rest)) {
+        let message = "a password would be sent in the clear";
+        reader.wrong(
+            raw.url.span(),
+            message,
+            "write `https://`, or read the repository as anybody",
+        );
+    }
+    match (user, password_file, auth_conf) {
+        (Some(user), Some(file), None) => {
+            let user = reader.not_empty(user, "the user's name")?;
+            Some(Login::User { user: user.clone(), password_file: reader.path(file)? })
+        }
+        (None, None, Some(file)) => Some(Login::AuthConf(reader.path(file)?)),
+        (_, _, _) => {
+            let message = "this does not say by whom the repository is read";
+            let help = "write `user` and `password_file`, or `auth_conf` alone";
+            reader.wrong(first.span(), message, help);
+            None
+        }
+    }
+}
+
+/// Tells whether an address without its scheme is on this machine.
+fn is_loopback(rest: &str) -> bool {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    if host.starts_with("[::1]") {
+        return true;
+    }
+    let name = host.split(':').next().unwrap_or_default();
+    name == "localhost" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn build_kind(raw: RawBuildKind) -> BuildKind {

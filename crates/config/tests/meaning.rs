@@ -1,6 +1,6 @@
 //! What a file that is right comes to: servers, recipes, defaults, paths.
 
-use serin_config::{Config, ConfigError, load, parse};
+use serin_config::{Config, ConfigError, Login, load, parse};
 use serin_model::{BuildKind, Environment, Pipeline, Quiet, ShareSpec, StageSpec, WorkSpec};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -194,6 +194,34 @@ fn a_profile_knows_the_packages_contents_and_the_file_may_change_that() {
         let text = BASE
             .replace("[repository]", &format!("[profile]\npatch_roots = [{bad:?}]\n[repository]"));
         assert!(parse(&text, Path::new("serin.toml")).is_err(), "{bad} was accepted");
+    }
+}
+
+#[test]
+fn a_repository_is_read_by_a_user_or_by_apts_own_file() {
+    let with = |url: &str, keys: &str| {
+        let text = BASE.replace("https://packages.example.com\"", &format!("{url}\"\n{keys}"));
+        parse(&text, Path::new("/etc/serin/serin.toml"))
+    };
+    let https = "https://packages.example.com";
+    let login = |keys: &str| with(https, keys).expect("right").repository.login;
+    let password_file = PathBuf::from("/etc/serin/secret");
+    let user = "user = \"release\"\npassword_file = \"secret\"";
+    assert_eq!(login(user), Some(Login::User { user: "release".to_owned(), password_file }));
+    let file = "/etc/apt/auth.conf.d/a.conf";
+    assert_eq!(login(&format!("auth_conf = {file:?}")), Some(Login::AuthConf(file.into())));
+    assert_eq!(login(""), None);
+    assert!(with("http://127.0.0.1:8080", user).is_ok());
+    for (url, keys) in [
+        ("http://packages.example.com", user),
+        ("http://127.example.com", user),
+        ("http://127.0.0.1@packages.example.com", user),
+        (https, "user = \"release\""),
+        (https, "password_file = \"secret\""),
+        (https, "user = \"a\"\npassword_file = \"b\"\nauth_conf = \"c\""),
+        (https, "user = \"\"\npassword_file = \"b\""),
+    ] {
+        assert!(with(url, keys).is_err(), "{url} {keys} was accepted");
     }
 }
 

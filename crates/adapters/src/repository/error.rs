@@ -159,6 +159,14 @@ pub enum RepositoryError {
         /// Why.
         why: String,
     },
+    /// The password cannot be read.
+    #[error("the password for the repository cannot be read from {}: {why}", path.display())]
+    Password {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
     /// A package cannot be kept, or what was kept cannot be read.
     #[error("{} cannot be used: {why}", path.display())]
     Cache {

@@ -80,6 +80,7 @@ mod tests {
             component: "main".to_owned(),
             architecture: "amd64".to_owned(),
             keyring: "k".into(),
+            credentials: None,
             kinds: vec![
                 (BuildKind::Nightly, Pattern::new("*+nightly*")),
                 (BuildKind::Official, Pattern::new("*-1")),

@@ -5,6 +5,7 @@
 //! [`PackageCache`]; nothing else is kept between calls. Read [`Repository::builds`] first.
 
 mod cache;
+mod credentials;
 mod error;
 mod index;
 mod pattern;
@@ -16,6 +17,7 @@ mod tests;
 mod tests_packages;
 
 pub use cache::PackageCache;
+pub use credentials::Credentials;
 pub use error::RepositoryError;
 pub use pattern::Pattern;
 
@@ -58,6 +60,8 @@ pub struct RepositoryConfig {
     pub architecture: String,
     /// The keys of which one must have signed the index: a binary keyring.
     pub keyring: PathBuf,
+    /// By whom it is read; `None`: by anybody.
+    pub credentials: Option<Credentials>,
     /// The kind of a build is that of the first pattern that fits its version.
     pub kinds: Vec<(BuildKind, Pattern)>,
 }
@@ -80,7 +84,8 @@ impl Repository {
             .host_str()
             .is_none_or(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
         let peer = if local { Peer::LocalMirror } else { Peer::Mirror };
-        let client = http::client(peer, DEADLINE).map_err(|source| {
+        let header = config.credentials.as_ref().map(Credentials::header);
+        let client = http::client_as(peer, DEADLINE, header).map_err(|source| {
             RepositoryError::Unreachable { url: redacted(&config.url), source }
         })?;
         Ok(Self { config, client })

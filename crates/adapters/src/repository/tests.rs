@@ -142,6 +142,14 @@ impl Lab {
     }
 
     pub(super) fn repository_at(&self, url: String) -> Repository {
+        self.repository_by(url, None)
+    }
+
+    pub(super) fn repository_by(
+        &self,
+        url: String,
+        credentials: Option<Credentials>,
+    ) -> Repository {
         Repository::new(RepositoryConfig {
             package: "demoapp".parse().unwrap(),
             url,
@@ -149,6 +157,7 @@ impl Lab {
             component: "main".to_owned(),
             architecture: "amd64".to_owned(),
             keyring: self.key.keyring(),
+            credentials,
             kinds: vec![
                 (BuildKind::Nightly, Pattern::new("*+nightly*")),
                 (BuildKind::Candidate, Pattern::new("*~rc*")),
