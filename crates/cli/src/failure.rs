@@ -1,5 +1,6 @@
 //! How a command ends: exit codes, and errors as people see them.
 
+use crate::show::embargo::veiled;
 use std::process::ExitCode;
 
 /// The documented exit codes (`docs/exit-codes.md`).
@@ -66,9 +67,9 @@ impl Failure {
 
     #[expect(clippy::print_stderr, reason = "the edge")]
     pub(crate) fn print(&self) {
-        eprintln!("error: {}", self.what);
+        eprintln!("error: {}", veiled(&self.what));
         if let Some(hint) = &self.hint {
-            eprintln!("hint: {hint}");
+            eprintln!("hint: {}", veiled(hint));
         }
     }
 }

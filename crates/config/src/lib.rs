@@ -61,6 +61,10 @@ pub struct Repository {
     pub keyring: PathBuf,
     /// By whom it is read; `None`: by anybody.
     pub login: Option<Login>,
+    /// Patterns of versions that are shown to few.
+    pub embargo: Vec<String>,
+    /// Those few.
+    pub embargo_readers: Vec<String>,
     /// Kinds of builds and the patterns of their versions; the first that fits decides.
     pub kinds: Vec<(BuildKind, String)>,
 }

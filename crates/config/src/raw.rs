@@ -73,6 +73,12 @@ pub(crate) struct RawRepository {
     pub(crate) password_file: Option<Text>,
     /// Instead of both: a file as apt_auth.conf(5) describes it, with an entry for the repository's host.
     pub(crate) auth_conf: Option<Text>,
+    /// Patterns of versions that are secret: they are shown as `embargoed-` and the beginning of the SHA-256.
+    #[serde(default)]
+    pub(crate) embargo: Vec<Text>,
+    /// Who sees them all the same: users of the machine of Serin.
+    #[serde(default)]
+    pub(crate) embargo_readers: Vec<Text>,
     /// The kind of a build is decided by the first pattern that fits its version; default: every kind is unknown.
     #[serde(default)]
     pub(crate) kinds: Vec<RawKind>,

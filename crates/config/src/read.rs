@@ -99,6 +99,9 @@ fn repository(reader: &mut Reader, raw: &RawRepository) -> Option<Repository> {
     let kinds = kinds.collect();
     let keyring = reader.path(&raw.keyring);
     let login = login(reader, raw);
+    let embargo = raw.embargo.iter().filter_map(|text| embargo(reader, text)).collect();
+    let readers = raw.embargo_readers.iter();
+    let embargo_readers = readers.filter_map(|text| reader.not_empty(text, "a user")).collect();
     Some(Repository {
         url: url?,
         suite: suite?,
@@ -106,6 +109,8 @@ fn repository(reader: &mut Reader, raw: &RawRepository) -> Option<Repository> {
         architecture: architecture?,
         keyring: keyring?,
         login,
+        embargo,
+        embargo_readers,
         kinds,
     })
 }
@@ -136,6 +141,16 @@ fn login(reader: &mut Reader, raw: &RawRepository) -> Option<Login> {
             None
         }
     }
+}
+
+/// Reads a pattern of secret versions. One that fits every number would hide most of what is said.
+fn embargo(reader: &mut Reader, text: &Text) -> Option<String> {
+    if text.get().chars().filter(|c| *c != '*').count() < 3 {
+        let message = format!("`{}` fits too much", text.get());
+        reader.wrong(text.span(), message, "write what only secret versions have: `*-security*`");
+        return None;
+    }
+    Some(text.get().clone())
 }
 
 /// Tells whether an address without its scheme is on this machine.

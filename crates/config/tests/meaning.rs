@@ -226,6 +226,19 @@ fn a_repository_is_read_by_a_user_or_by_apts_own_file() {
 }
 
 #[test]
+fn an_embargo_hides_some_versions_and_not_every_number() {
+    let with = |pattern: &str| {
+        let keys = format!("embargo = [{pattern:?}]\nembargo_readers = [\"alice\"]\nsuite =");
+        parse(&BASE.replacen("suite =", &keys, 1), Path::new("serin.toml"))
+    };
+    let repository = with("*+security*").expect("right").repository;
+    assert_eq!((repository.embargo.len(), repository.embargo_readers), (1, vec!["alice".into()]));
+    for bad in ["*", "", "*1*", "**-*"] {
+        assert!(with(bad).is_err(), "{bad} was accepted");
+    }
+}
+
+#[test]
 fn a_file_is_loaded_or_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("serin.toml");

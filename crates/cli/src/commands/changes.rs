@@ -3,7 +3,7 @@
 use crate::args::Builds;
 use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
-use crate::show::{line, print, table};
+use crate::show::{embargo, line, print, table};
 use serin_adapters::deb::{Deb, Found, ItemKind};
 use serin_adapters::manifest::{Component, Difference, Manifest};
 use serin_model::Build;
@@ -15,6 +15,7 @@ pub(crate) async fn run(context: &Context, builds: &Builds) -> Result<Code, Fail
     if from == to {
         return Err(refused(format!("{from} is the same build twice")));
     }
+    embargo::refuse_contents(&[from, to])?;
     let Some(path) = &context.config.contents.manifest else {
         let profile = &context.config.topology.profile.name;
         return Err(refused(format!("the profile {profile} names no list of components"))

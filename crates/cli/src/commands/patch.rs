@@ -3,7 +3,7 @@
 use crate::args::PatchCheck;
 use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
-use crate::show::{line, print, table};
+use crate::show::{embargo, line, print, table};
 use serin_adapters::deb::{Deb, Found, ItemKind};
 use serin_model::{Build, Sha256};
 use serin_patch::{Change, Contains, FileProof, PatchFile, Present, Proof, prove};
@@ -17,6 +17,7 @@ const MAX_READ: u64 = 16 << 20;
 pub(crate) async fn check(context: &Context, what: PatchCheck) -> Result<Code, Failure> {
     let PatchCheck { file, build, root, sha256 } = what;
     let patch = read(&file, sha256.as_ref())?;
+    embargo::refuse_contents(&[&build])?;
     let root = chosen_root(context, root)?;
     let opened = context.repository()?.open(&[&build], &context.packages()).await;
     let opened = opened.map_err(|error| refused(chain(&error)))?;

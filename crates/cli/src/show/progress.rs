@@ -1,6 +1,6 @@
 //! The observer of a run in the foreground: lines in a pipe, JSON lines, or lines with a live foot in a terminal.
 
-use super::{Format, json, line, lines::Lines, lines::name, lines::subject};
+use super::{Format, embargo, json, line, lines::Lines, lines::name, lines::subject};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serin_engine::{Due, Event, Run, StepState};
 use serin_model::{Action, RunId, Timestamp, verdict::seconds};
@@ -125,7 +125,7 @@ impl Foot {
             }
         }
         for (bar, text) in self.rows.iter().zip(rows) {
-            bar.set_message(text);
+            bar.set_message(embargo::veiled(&text).into_owned());
         }
     }
 }

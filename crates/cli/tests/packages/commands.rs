@@ -99,3 +99,37 @@ fn a_patch_that_cannot_be_believed_is_refused() {
     fs::write(site.path(&fix), "").unwrap();
     refused(&[], "the patch is empty");
 }
+
+#[test]
+fn an_embargoed_build_is_named_to_its_readers_only() {
+    let site = Site::new();
+    let config = fs::read_to_string(site.path("serin.toml")).unwrap();
+    let under_embargo = |readers: &str| {
+        let keys = format!("embargo = [\"2.0*\"]\nembargo_readers = [{readers}]\nsuite =");
+        fs::write(site.path("serin.toml"), config.replacen("suite =", &keys, 1)).unwrap();
+    };
+    under_embargo("\"bob\"");
+    for arguments in [&["builds"][..], &["--json", "builds"], &["--verbose", "builds"]] {
+        let (code, text) = site.serin(arguments);
+        assert!(code == 0 && text.contains("embargoed-") && text.contains("1.0-1"), "{text}");
+        assert!(!text.contains("2.0-1"), "{text}");
+        assert!(!text.contains("embargoed-unknown"), "{text}");
+    }
+    let fix = site.patch(OLD, &OLD.replace("five", "FIVE"));
+    for arguments in [
+        &["changes", "1.0-1..2.0-1"][..],
+        &["changes", "2.0-1..1.0-1"],
+        &["patch", "check", &fix, "--build", "2.0-1"],
+    ] {
+        let (code, text) = site.serin(arguments);
+        assert!(code == 4 && text.contains("under embargo") && !text.contains("2.0-1"), "{text}");
+    }
+    let (code, text) = site.serin(&["changes", "1.0-1..3.0-1"]);
+    assert!(code == 4 && text.contains("nearest") && !text.contains("2.0-1"), "{text}");
+    // Whoever is root is believed to be the person behind sudo; anybody else is who they are.
+    let me = run(Command::new("id").arg("-un"));
+    under_embargo(&format!("\"alice\", {:?}", me.trim()));
+    let (code, text) = site.serin(&["changes", "1.0-1..2.0-1"]);
+    assert!(code == 0 && text.contains("v2.0-1 (bbbb)"), "{text}");
+    assert!(site.serin(&["builds"]).1.contains("2.0-1"));
+}

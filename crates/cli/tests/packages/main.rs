@@ -1,4 +1,4 @@
-//! `serin changes` and `serin patch check`: the real command, a signed repository over HTTP, packages by dpkg-deb.
+//! `serin builds`, `changes` and `patch check`: the real command, a signed repository over HTTP, packages by dpkg-deb.
 
 // `cfg(test)` is always on here; it tells the linter that helpers are tests, too.
 #[cfg(test)]

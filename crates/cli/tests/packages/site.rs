@@ -108,6 +108,7 @@ impl Site {
             .arg(self.path("serin.toml"))
             .args(arguments)
             .current_dir(self.folder.path())
+            .env("SUDO_USER", "alice")
             .output()
             .unwrap();
         let text = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
