@@ -163,7 +163,7 @@ impl Repository {
             let why = format!("version {} has no usable Filename", listed.build.version);
             return Err(RepositoryError::BadIndex { url: redacted(root), why });
         };
-        let text = format!("{root}/{path}");
+        let text = format!("{root}/{}", quoted(path));
         let (url, shown) = (parse_url(&text)?, redacted(&text));
         let mut incoming = cache.incoming(&listed.build)?;
         let limit = listed.build.size;
@@ -344,6 +344,15 @@ fn newest_first(mut builds: Vec<Listed>) -> Result<Vec<Listed>, RepositoryError>
     }
     builds.dedup_by(|a, b| a.build.version == b.build.version);
     Ok(builds)
+}
+
+/// Returns a file's path as a part of an address: what is written in an index is not an address yet.
+fn quoted(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+~/:@=,".contains(&byte);
+    let quote = |byte: u8| {
+        if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
+    path.bytes().map(quote).collect()
 }
 
 fn copy_file(url: &Url, incoming: &mut cache::Incoming) -> Result<(), http::HttpError> {

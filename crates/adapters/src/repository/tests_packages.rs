@@ -116,3 +116,9 @@ async fn a_place_outside_of_the_repository_is_never_asked_for() {
     }
     assert_eq!(asked_for_packages(&lab), 0);
 }
+
+#[test]
+fn a_name_in_the_index_is_not_an_address_yet() {
+    assert_eq!(quoted("pool/d/demo_1+2~3-1_amd64.deb"), "pool/d/demo_1+2~3-1_amd64.deb");
+    assert_eq!(quoted("pool/a%3ab c#d?é"), "pool/a%253ab%20c%23d%3F%C3%A9");
+}

@@ -376,6 +376,36 @@ async fn an_installation_over_a_patch_is_told_and_the_patch_can_go_on_again() {
 }
 
 #[tokio::test]
+async fn originals_that_the_host_has_lost_can_be_stored_again() {
+    let host = Patched::new().await;
+    assert_eq!(host.patch().await.0, 0);
+    let blobs = format!("/var/lib/serin/patches/{}/blobs", id());
+    host.machine.ok(&format!(
+        "echo damaged >{blobs}/{}; rm {blobs}/{}",
+        sha256("one 1.0-1\n"),
+        sha256("three 1.0-1\n")
+    ));
+    let (status, said) = host.unpatch().await;
+    assert!(status == 23 && said.contains("Nothing was changed"), "{said}");
+    assert_eq!((host.code().as_str(), host.carried().await.as_str()), (AFTER, "1.0-1 applied"));
+    host.store("one 1.0-1\n").await.unwrap();
+    host.store("three 1.0-1\n").await.unwrap();
+    assert_eq!(host.unpatch().await.0, 0);
+    assert_eq!((host.code().as_str(), host.carried().await.as_str()), (BEFORE, ""));
+}
+
+#[tokio::test]
+async fn an_attempt_that_fails_after_one_that_died_puts_all_back() {
+    let host = Patched::new().await;
+    host.at_rename(2, "kill -9 0");
+    let end = host.machine.hosts("root").run(&host.job(Work::Patch(patch()))).await.unwrap();
+    assert!(matches!(end, JobEnd::Exited(end) if end.status == 137));
+    host.at_rename(1, "exit 1");
+    assert_eq!(host.patch().await.0, 26);
+    assert_eq!((host.code().as_str(), host.carried().await.as_str()), (BEFORE, ""));
+}
+
+#[tokio::test]
 async fn stored_bytes_are_never_taken_for_requests() {
     let host = Patched::new().await;
     let hosts = host.machine.hosts("root");
