@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::{AGE, CONTENT_TYPE, DATE};
+use reqwest::header::{AGE, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect};
 use std::time::Duration;
 
@@ -78,13 +78,27 @@ pub struct Answer {
 /// # Errors
 /// When TLS cannot be set up.
 pub fn client(peer: Peer, total: Duration) -> Result<Client, HttpError> {
+    client_as(peer, total, None)
+}
+
+/// The same, with credentials for the one host that is asked: they do not follow a redirect to another.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub(crate) fn client_as(
+    peer: Peer,
+    total: Duration,
+    credentials: Option<HeaderValue>,
+) -> Result<Client, HttpError> {
     // An error says that another part of the process has installed a provider already: just as good.
     drop(rustls::crypto::ring::default_provider().install_default());
     // A machine without CA certificates makes the first build fail; it can still speak plain HTTP, so the second one
     // trusts nobody, and https:// fails with a message of its own.
-    builder(peer, total)
+    let headers: HeaderMap = credentials.map(|value| (AUTHORIZATION, value)).into_iter().collect();
+    let builder = || builder(peer, total).default_headers(headers.clone());
+    builder()
         .build()
-        .or_else(|_| builder(peer, total).tls_certs_only([]).build())
+        .or_else(|_| builder().tls_certs_only([]).build())
         .map_err(|error| HttpError::Client(cause(error)))
 }
 
@@ -120,6 +134,31 @@ pub async fn get(client: &Client, url: Url, limit: u64) -> Result<Answer, HttpEr
     let content_type = text(CONTENT_TYPE).to_owned();
     let body = body(&mut response, limit).await?;
     Ok(Answer { date: parse_date(&date), cached, content_type, body })
+}
+
+/// Reads a large address piece by piece, within a limit of bytes and a time of its own.
+///
+/// # Errors
+/// See [`HttpError`]; what was handed on before must then be forgotten. An error of `take` is `Unreachable`.
+pub(crate) async fn download(
+    client: &Client,
+    url: Url,
+    (limit, total): (u64, Duration),
+    take: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send),
+) -> Result<(), HttpError> {
+    let lost = |error| HttpError::Unreachable(cause(error));
+    let mut response = client.get(url).timeout(total).send().await.map_err(lost)?;
+    if response.status() != StatusCode::OK {
+        let status = response.status().as_u16();
+        return Err(HttpError::Status { status, excerpt: excerpt(&mut response).await });
+    }
+    let mut left = limit;
+    while let Some(chunk) = response.chunk().await.map_err(lost)? {
+        let size = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        left = left.checked_sub(size).ok_or(HttpError::TooLarge { limit })?;
+        take(&chunk).map_err(|error| HttpError::Unreachable(error.to_string()))?;
+    }
+    Ok(())
 }
 
 async fn body(response: &mut Response, limit: u64) -> Result<Vec<u8>, HttpError> {

@@ -4,9 +4,12 @@
 //! no opinion about whether a result is good enough to go on.
 
 pub mod alerts;
+mod compressed;
+pub mod deb;
 pub mod haproxy;
 pub mod host;
 pub mod http;
+pub mod manifest;
 pub mod qa;
 pub mod repository;
 pub mod ssh;

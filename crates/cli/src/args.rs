@@ -5,7 +5,7 @@ mod environment;
 pub(crate) use environment::{Drift, Hold, HoldCommand, Past, Place, Resume, ShareOf, Start};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serin_model::{DebVersion, EnvironmentName, PipelineName, RunId};
+use serin_model::{DebVersion, EnvironmentName, PipelineName, RunId, Sha256};
 use serin_traffic::{BaseUrl, Endpoint};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -65,6 +65,17 @@ pub(crate) enum Command {
         /// How many
         #[arg(long, short = 'n', default_value_t = 20)]
         limit: usize,
+    },
+    /// Show which components of the package differ between two builds
+    Changes {
+        /// The complete versions of two builds with `..` between them: OLD..NEW
+        #[arg(value_name = "OLD..NEW")]
+        builds: Builds,
+    },
+    /// Look into patches: changes to files on hosts, outside of a build
+    Patch {
+        #[command(subcommand)]
+        command: PatchCommand,
     },
     /// Show what a run would do, without doing anything
     Plan(Recipe),
@@ -130,11 +141,50 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum PatchCommand {
+    /// Say whether a build contains a patch, and what the patch makes of its files; reaches no host
+    Check(PatchCheck),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PatchCheck {
+    /// The patch, as `git diff` or `git format-patch` makes it
+    pub(crate) file: PathBuf,
+    /// The build's complete version
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) build: DebVersion,
+    /// Where paths in the patch begin: one of `patch_roots` [default: the first]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) root: Option<String>,
+    /// The patch's SHA-256 as its author says it: only this tells that nothing is missing at its end
+    #[arg(long, value_name = "HASH")]
+    pub(crate) sha256: Option<Sha256>,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Check the configuration without reaching anything
     Check,
     /// Print the JSON schema of serin.toml, for editors
     Schema,
+}
+
+/// Two builds.
+#[derive(Debug, Clone)]
+pub(crate) struct Builds {
+    pub(crate) from: DebVersion,
+    pub(crate) to: DebVersion,
+}
+
+impl FromStr for Builds {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let version = |text: &str| text.parse().map_err(|error| format!("{error}"));
+        match text.split("..").collect::<Vec<_>>().as_slice() {
+            [from, to] => Ok(Self { from: version(from)?, to: version(to)? }),
+            _ => Err("write two complete versions with `..` between them".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,16 +1,16 @@
 //! What commands work with: the configuration, the journal, the ports, and who is asking.
 
 use crate::failure::{Code, Failure, chain};
-use crate::show::Format;
+use crate::show::{Format, embargo};
 use serin_adapters::{
     alerts::Alerts,
     haproxy::HaProxy,
     host::SystemHosts,
     qa::Qa,
-    repository::{Pattern, Repository, RepositoryConfig},
+    repository::{Credentials, PackageCache, Pattern, Repository, RepositoryConfig},
     ssh::SshConfig,
 };
-use serin_config::{Config, ConfigError};
+use serin_config::{Config, ConfigError, Login};
 use serin_journal::{Holder, Journal, SqliteJournal};
 use serin_model::{RunId, Timestamp};
 use serin_runtime::{Settings, TokioClock, ports::Clock, ports::Ports, records};
@@ -33,6 +33,8 @@ impl Context {
     /// Reads the configuration and opens the journal.
     pub(crate) fn open(config: Option<&Path>, format: Format) -> Result<Self, Failure> {
         let config = load(config)?;
+        let from = &config.repository;
+        embargo::draw(&from.embargo, &from.embargo_readers, person);
         let journal = SqliteJournal::open(&config.journal).map_err(|error| {
             Failure::new(
                 Code::Journal,
@@ -43,7 +45,22 @@ impl Context {
                 ),
             )
         })?;
-        Ok(Self { config, journal: Arc::new(journal), clock: Arc::new(clock()), format })
+        let context = Self { config, journal: Arc::new(journal), clock: Arc::new(clock()), format };
+        if embargo::is_drawn() {
+            // Here, and not in each command: what one of them forgot could not be told apart.
+            let learn = || tokio::runtime::Handle::current().block_on(context.learn_embargoed());
+            tokio::task::block_in_place(learn);
+        }
+        Ok(context)
+    }
+
+    /// Takes in how the builds of all runs are called. A run that cannot be read is an error of whoever shows it.
+    async fn learn_embargoed(&self) {
+        for summary in self.journal.runs().await.unwrap_or_default() {
+            if let Ok((run, _)) = records::load(self.journal.as_ref(), &summary.id).await {
+                embargo::learn([&run.plan.build]);
+            }
+        }
     }
 
     /// Returns what is to be printed.
@@ -89,10 +106,17 @@ impl Context {
             component: from.component.clone(),
             architecture: from.architecture.clone(),
             keyring: from.keyring.clone(),
+            credentials: credentials(from)?,
             package: self.config.topology.package.clone(),
             kinds,
         };
         Repository::new(config).map_err(|error| Failure::new(Code::Refused, chain(&error)))
+    }
+
+    /// Where packages are kept that were fetched to be looked into: beside the journal.
+    pub(crate) fn packages(&self) -> PackageCache {
+        let folder = self.config.journal.parent().unwrap_or(Path::new("."));
+        PackageCache::new(folder.join("packages"))
     }
 
     pub(crate) fn settings() -> Settings {
@@ -132,6 +156,18 @@ impl Context {
     }
 }
 
+/// Reads the password for the repository, each time anew: it may have been changed.
+fn credentials(from: &serin_config::Repository) -> Result<Option<Credentials>, Failure> {
+    let read = match &from.login {
+        None => return Ok(None),
+        Some(Login::User { user, password_file }) => {
+            Credentials::from_password_file(user, password_file)
+        }
+        Some(Login::AuthConf(path)) => Credentials::from_auth_conf(path, &from.url),
+    };
+    read.map(Some).map_err(|error| Failure::new(Code::Refused, chain(&error)))
+}
+
 /// Finds and reads the configuration.
 pub(crate) fn load(path: Option<&Path>) -> Result<Config, Failure> {
     let found = path.map(PathBuf::from).or_else(|| {
@@ -168,6 +204,16 @@ pub(crate) fn user() -> String {
     named.unwrap_or_else(|| {
         if uid.is_root() { "root".to_owned() } else { format!("uid-{}", uid.as_raw()) }
     })
+}
+
+/// Who looks, as the machine knows it and not as the environment says: only root is believed to be somebody else.
+fn person() -> String {
+    if rustix::process::getuid().is_root() {
+        return user();
+    }
+    let asked = std::process::Command::new("id").arg("-un").output();
+    let name = asked.ok().filter(|asked| asked.status.success());
+    name.map(|asked| String::from_utf8_lossy(&asked.stdout).trim().to_owned()).unwrap_or_default()
 }
 
 fn environment() -> std::collections::BTreeMap<String, String> {

@@ -1,5 +1,6 @@
 //! How a command ends: exit codes, and errors as people see them.
 
+use crate::show::embargo::veiled;
 use std::process::ExitCode;
 
 /// The documented exit codes (`docs/exit-codes.md`).
@@ -21,7 +22,7 @@ pub(crate) enum Code {
     TakenOver = 7,
     /// The journal cannot be used.
     Journal = 8,
-    /// Something would stop a run (`doctor`, `why`).
+    /// Something would stop a run (`doctor`, `why`), or a build does not contain a patch (`patch check`).
     Blocked = 9,
     /// The person left without waiting for the halt.
     Left = 130,
@@ -66,9 +67,9 @@ impl Failure {
 
     #[expect(clippy::print_stderr, reason = "the edge")]
     pub(crate) fn print(&self) {
-        eprintln!("error: {}", self.what);
+        eprintln!("error: {}", veiled(&self.what));
         if let Some(hint) = &self.hint {
-            eprintln!("hint: {hint}");
+            eprintln!("hint: {}", veiled(hint));
         }
     }
 }

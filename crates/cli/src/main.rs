@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
         } else {
             tracing::Level::WARN
         })
-        .with_writer(std::io::stderr)
+        .with_writer(|| show::embargo::Veiled(std::io::stderr()))
         .init();
     match commands::run(arguments).await {
         Ok(code) => code.into(),

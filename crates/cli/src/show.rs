@@ -1,5 +1,6 @@
 //! What people see: lines for every event, tables, times. One renderer for the terminal, pipes and `show`.
 
+pub(crate) mod embargo;
 pub(crate) mod environment;
 pub(crate) mod json;
 pub(crate) mod lines;
@@ -19,7 +20,7 @@ pub(crate) enum Format {
 /// Prints a line to standard output; a reader that went away ends the program quietly.
 pub(crate) fn line(text: impl AsRef<str>) {
     use std::io::Write;
-    if writeln!(std::io::stdout(), "{}", text.as_ref()).is_err() {
+    if writeln!(std::io::stdout(), "{}", embargo::veiled(text.as_ref())).is_err() {
         #[expect(clippy::exit, reason = "nobody reads any more: `serin runs | head`")]
         std::process::exit(0);
     }

@@ -34,6 +34,8 @@ pub struct Config {
     pub topology: Topology,
     /// Where builds come from.
     pub repository: Repository,
+    /// What is known of a package's contents.
+    pub contents: Contents,
     /// The journal's file.
     pub journal: PathBuf,
     /// How hosts are reached.
@@ -66,8 +68,37 @@ pub struct Repository {
     pub architecture: String,
     /// The public keys, one of which must have signed the index.
     pub keyring: PathBuf,
+    /// By whom it is read; `None`: by anybody.
+    pub login: Option<Login>,
+    /// Patterns of versions that are shown to few.
+    pub embargo: Vec<String>,
+    /// Those few.
+    pub embargo_readers: Vec<String>,
     /// Kinds of builds and the patterns of their versions; the first that fits decides.
     pub kinds: Vec<(BuildKind, String)>,
+}
+
+/// By whom a repository is read. Passwords are in files of their own, which are read where they are needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// A user, and the file that holds the password.
+    User {
+        /// The user.
+        user: String,
+        /// The file.
+        password_file: PathBuf,
+    },
+    /// A file as apt has it.
+    AuthConf(PathBuf),
+}
+
+/// What is known of a package's contents. It is no part of the model's profile, because no plan is made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// The file on a host, and in the package, that lists its components.
+    pub manifest: Option<String>,
+    /// The folders whose files may be patched, each without a slash at its end.
+    pub patch_roots: Vec<String>,
 }
 
 /// How hosts are reached.

@@ -3,6 +3,7 @@
 //! Nothing outside this file knows GitLab. Timeouts are generous on purpose: they bound what hangs, they are not
 //! expectations, and no job on a host is ever killed by them.
 
+use crate::Contents;
 use crate::at::At;
 use crate::raw::{RawMigrations, RawProfile};
 use crate::read::Reader;
@@ -32,6 +33,8 @@ const NO_ADVISORY_LOCK: &str = "SELECT 1 / (CASE WHEN EXISTS (SELECT 1 FROM pg_l
     WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database \
     WHERE datname = current_database())) THEN 0 ELSE 1 END)";
 
+/// Where the Ruby code is; what else the package has is compiled.
+const RAILS: &str = "/opt/gitlab/embedded/service/gitlab-rails";
 const RAILS_MIGRATIONS: &str = "/opt/gitlab/embedded/service/gitlab-rails/db";
 
 /// Returns a built-in profile with the file's changes, or `None` and a diagnostic where they make no sense.
@@ -77,6 +80,25 @@ pub(crate) fn profile(reader: &mut Reader, name: &str, changes: &RawProfile) -> 
             .duration_or(changes.command_timeout.as_ref(), built_in.command_timeout),
         migrations,
     })
+}
+
+/// Returns what a profile knows of a package's contents, with the file's changes.
+pub(crate) fn contents(reader: &mut Reader, name: &str, changes: &RawProfile) -> Contents {
+    let (manifest, roots): (_, &[&str]) = match name {
+        "gitlab-omnibus" => (Some("/opt/gitlab/version-manifest.json"), &[RAILS]),
+        _ => (None, &[]),
+    };
+    Contents {
+        manifest: match &changes.manifest {
+            Some(text) if text.get() == "none" => None,
+            Some(text) => reader.path_on_host(text),
+            None => manifest.map(str::to_owned),
+        },
+        patch_roots: match &changes.patch_roots {
+            Some(roots) => roots.iter().filter_map(|root| reader.folder_on_host(root)).collect(),
+            None => roots.iter().map(|root| (*root).to_owned()).collect(),
+        },
+    }
 }
 
 /// Changes the built-in migrations, or makes new ones of the file, which must then be complete.

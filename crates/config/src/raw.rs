@@ -69,6 +69,18 @@ pub(crate) struct RawRepository {
     pub(crate) architecture: Option<Text>,
     /// The file of public keys; the index is refused unless one of them signed it.
     pub(crate) keyring: Text,
+    /// The user by whom the repository is read; its address must be `https://` then.
+    pub(crate) user: Option<Text>,
+    /// The file that holds this user's password, and nothing else. Nobody else may be able to read it.
+    pub(crate) password_file: Option<Text>,
+    /// Instead of both: a file as apt_auth.conf(5) describes it, with an entry for the repository's host.
+    pub(crate) auth_conf: Option<Text>,
+    /// Patterns of versions that are secret: they are shown as `embargoed-` and the beginning of the SHA-256.
+    #[serde(default)]
+    pub(crate) embargo: Vec<Text>,
+    /// Who sees them all the same: users of the machine of Serin.
+    #[serde(default)]
+    pub(crate) embargo_readers: Vec<Text>,
     /// The kind of a build is decided by the first pattern that fits its version; default: every kind is unknown.
     #[serde(default)]
     pub(crate) kinds: Vec<RawKind>,
@@ -141,6 +153,10 @@ pub(crate) struct RawProfile {
     pub(crate) install_timeout: Option<Text>,
     /// How long any other command may take; default `15m` for `gitlab-omnibus`, `5m` for `plain`.
     pub(crate) command_timeout: Option<Text>,
+    /// The file in the package that lists its components, as omnibus writes it; `none`: there is none.
+    pub(crate) manifest: Option<Text>,
+    /// The folders on hosts whose files may be patched; paths in a patch begin in the first. `[]`: nothing may be.
+    pub(crate) patch_roots: Option<Vec<Text>>,
     /// How migrations are run and listed.
     pub(crate) migrations: Option<At<RawMigrations>>,
 }

@@ -19,7 +19,7 @@ use crate::at::Text;
 use crate::diagnostic::Diagnostic;
 use crate::raw::{RawBuildKind, RawConfig, RawProfile, RawRepository, RawSsh};
 use crate::suggest::instead_of;
-use crate::{Config, Promotion, Repository, Ssh, profiles};
+use crate::{Config, Contents, Login, Promotion, Repository, Ssh, profiles};
 use serin_model::{BuildKind, Topology};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,6 +48,7 @@ pub(crate) fn config(raw: &RawConfig, path: &Path) -> Result<Config, Vec<Diagnos
 fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
     let package = reader.name(&raw.package.name);
     let profile = profile(reader, raw);
+    let contents = contents(reader, raw);
     let repository = repository(reader, &raw.repository);
     let journal = raw.journal.as_ref().and_then(|journal| journal.path.as_ref());
     let journal = journal.map_or(Some(PathBuf::from(JOURNAL)), |text| reader.path(text));
@@ -62,6 +63,7 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
     Some(Config {
         topology,
         repository: repository?,
+        contents,
         journal: journal?,
         ssh: ssh?,
         pipelines,
@@ -81,6 +83,12 @@ fn profile(reader: &mut Reader, raw: &RawConfig) -> Option<serin_model::Profile>
     profiles::profile(reader, name.get(), raw.profile.as_ref().unwrap_or(&unchanged))
 }
 
+fn contents(reader: &mut Reader, raw: &RawConfig) -> Contents {
+    let unchanged = RawProfile::default();
+    let changes = raw.profile.as_ref().unwrap_or(&unchanged);
+    profiles::contents(reader, raw.package.profile.get(), changes)
+}
+
 fn repository(reader: &mut Reader, raw: &RawRepository) -> Option<Repository> {
     let url = reader.base_url(&raw.url);
     let suite = reader.word_of_apt(&raw.suite);
@@ -96,14 +104,70 @@ fn repository(reader: &mut Reader, raw: &RawRepository) -> Option<Repository> {
     });
     let kinds = kinds.collect();
     let keyring = reader.path(&raw.keyring);
+    let login = login(reader, raw);
+    let embargo = raw.embargo.iter().filter_map(|text| embargo(reader, text)).collect();
+    let readers = raw.embargo_readers.iter();
+    let embargo_readers = readers.filter_map(|text| reader.not_empty(text, "a user")).collect();
     Some(Repository {
         url: url?,
         suite: suite?,
         component: component?,
         architecture: architecture?,
         keyring: keyring?,
+        login,
+        embargo,
+        embargo_readers,
         kinds,
     })
+}
+
+fn login(reader: &mut Reader, raw: &RawRepository) -> Option<Login> {
+    let (user, password_file, auth_conf) = (&raw.user, &raw.password_file, &raw.auth_conf);
+    let first = user.as_ref().or(password_file.as_ref()).or(auth_conf.as_ref())?;
+    let url = raw.url.get();
+    // Over loopback nobody listens, and a lab has no certificates.
+    if url.strip_prefix("http://").is_some_and(|rest| !is_loopback(rest)) {
+        let message = "a password would be sent in the clear";
+        reader.wrong(
+            raw.url.span(),
+            message,
+            "write `https://`, or read the repository as anybody",
+        );
+    }
+    match (user, password_file, auth_conf) {
+        (Some(user), Some(file), None) => {
+            let user = reader.not_empty(user, "the user's name")?;
+            Some(Login::User { user: user.clone(), password_file: reader.path(file)? })
+        }
+        (None, None, Some(file)) => Some(Login::AuthConf(reader.path(file)?)),
+        (_, _, _) => {
+            let message = "this does not say by whom the repository is read";
+            let help = "write `user` and `password_file`, or `auth_conf` alone";
+            reader.wrong(first.span(), message, help);
+            None
+        }
+    }
+}
+
+/// Reads a pattern of secret versions. One that fits every number would hide most of what is said.
+fn embargo(reader: &mut Reader, text: &Text) -> Option<String> {
+    if text.get().chars().filter(|c| *c != '*').count() < 3 {
+        let message = format!("`{}` fits too much", text.get());
+        reader.wrong(text.span(), message, "write what only secret versions have: `*-security*`");
+        return None;
+    }
+    Some(text.get().clone())
+}
+
+/// Tells whether an address without its scheme is on this machine.
+fn is_loopback(rest: &str) -> bool {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    if host.starts_with("[::1]") {
+        return true;
+    }
+    let name = host.split(':').next().unwrap_or_default();
+    name == "localhost" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn build_kind(raw: RawBuildKind) -> BuildKind {

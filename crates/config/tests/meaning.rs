@@ -1,6 +1,6 @@
 //! What a file that is right comes to: servers, recipes, defaults, paths.
 
-use serin_config::{Config, ConfigError, load, parse};
+use serin_config::{Config, ConfigError, Login, load, parse};
 use serin_model::{
     BuildKind, Environment, MidRun, Overriding, Pipeline, Quiet, ShareSpec, StageSpec, Weekday,
     WindowTime, WorkSpec,
@@ -191,6 +191,68 @@ fn a_changed_profile_keeps_what_is_not_written() {
     assert_eq!(migrations.1.status.to_string(), "s");
     assert_eq!(migrations.0.regular, migrations.1.regular);
     assert_eq!(plain.restart, changed.restart);
+}
+
+#[test]
+fn a_profile_knows_the_packages_contents_and_the_file_may_change_that() {
+    let contents = |profile: &str| {
+        let changed = BASE.replace("[repository]", &format!("[profile]\n{profile}\n[repository]"));
+        read(&changed).contents
+    };
+    let known = read(GITLAB).contents;
+    assert_eq!(known.manifest.as_deref(), Some("/opt/gitlab/version-manifest.json"));
+    assert_eq!(known.patch_roots, ["/opt/gitlab/embedded/service/gitlab-rails"]);
+    let changed = contents("manifest = \"none\"\npatch_roots = [\"/srv/a/\", \"/srv/b\"]");
+    assert_eq!(
+        (changed.manifest, changed.patch_roots),
+        (None, vec!["/srv/a".into(), "/srv/b".into()])
+    );
+    for bad in ["/", "srv", "/srv/../etc", "/srv//a", "/./srv"] {
+        let text = BASE
+            .replace("[repository]", &format!("[profile]\npatch_roots = [{bad:?}]\n[repository]"));
+        assert!(parse(&text, Path::new("serin.toml")).is_err(), "{bad} was accepted");
+    }
+}
+
+#[test]
+fn a_repository_is_read_by_a_user_or_by_apts_own_file() {
+    let with = |url: &str, keys: &str| {
+        let text = BASE.replace("https://packages.example.com\"", &format!("{url}\"\n{keys}"));
+        parse(&text, Path::new("/etc/serin/serin.toml"))
+    };
+    let https = "https://packages.example.com";
+    let login = |keys: &str| with(https, keys).expect("right").repository.login;
+    let password_file = PathBuf::from("/etc/serin/secret");
+    let user = "user = \"release\"\npassword_file = \"secret\"";
+    assert_eq!(login(user), Some(Login::User { user: "release".to_owned(), password_file }));
+    let file = "/etc/apt/auth.conf.d/a.conf";
+    assert_eq!(login(&format!("auth_conf = {file:?}")), Some(Login::AuthConf(file.into())));
+    assert_eq!(login(""), None);
+    assert!(with("http://127.0.0.1:8080", user).is_ok());
+    for (url, keys) in [
+        ("http://packages.example.com", user),
+        ("http://127.example.com", user),
+        ("http://127.0.0.1@packages.example.com", user),
+        (https, "user = \"release\""),
+        (https, "password_file = \"secret\""),
+        (https, "user = \"a\"\npassword_file = \"b\"\nauth_conf = \"c\""),
+        (https, "user = \"\"\npassword_file = \"b\""),
+    ] {
+        assert!(with(url, keys).is_err(), "{url} {keys} was accepted");
+    }
+}
+
+#[test]
+fn an_embargo_hides_some_versions_and_not_every_number() {
+    let with = |pattern: &str| {
+        let keys = format!("embargo = [{pattern:?}]\nembargo_readers = [\"alice\"]\nsuite =");
+        parse(&BASE.replacen("suite =", &keys, 1), Path::new("serin.toml"))
+    };
+    let repository = with("*+security*").expect("right").repository;
+    assert_eq!((repository.embargo.len(), repository.embargo_readers), (1, vec!["alice".into()]));
+    for bad in ["*", "", "*1*", "**-*"] {
+        assert!(with(bad).is_err(), "{bad} was accepted");
+    }
 }
 
 #[test]

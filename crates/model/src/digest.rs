@@ -26,6 +26,12 @@ impl Sha256 {
     }
 }
 
+impl From<[u8; 32]> for Sha256 {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+    }
+}
+
 impl FromStr for Sha256 {
     type Err = InvalidSha256;
     fn from_str(text: &str) -> Result<Self, InvalidSha256> {

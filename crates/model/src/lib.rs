@@ -10,6 +10,7 @@ pub mod digest;
 pub mod hold;
 pub mod names;
 pub mod observation;
+pub mod patch;
 pub mod pipeline;
 pub mod plan;
 pub mod policy;
@@ -32,6 +33,7 @@ pub use observation::{
     AdminState, ConfigManagementState, HostObservation, LbObservation, Observed, PackageState,
     ServerKind, ServerObservation, Workers,
 };
+pub use patch::{CarriedPatch, CarriedState, FileChange, Patch, PatchId, PatchedFile};
 pub use pipeline::{Exposure, Pipeline, ShareSpec, StageSpec, WorkSpec};
 pub use plan::{
     Action, Back, Lane, MigrationKind, Pace, Phase, Plan, Stage, Step, StepId, StepKind, Subject,

@@ -247,6 +247,12 @@ pub(crate) fn describe(work: &Work) -> String {
         Work::Command { argv, .. } => argv.to_string(),
         Work::Fetch(build) => format!("fetch {}={}", build.package, build.version),
         Work::Install(build) => format!("install {}={}", build.package, build.version),
+        Work::Patch(patch) => {
+            format!("patch {}={} with {}", patch.package, patch.version, patch.id.short())
+        }
+        Work::Unpatch(patch) => {
+            format!("take patch {} off {}={}", patch.id.short(), patch.package, patch.version)
+        }
     }
 }
 

@@ -5,9 +5,9 @@
 
 use async_trait::async_trait;
 use serin_model::{
-    AdminState, AlertSource, Argv, BackendName, Build, HostName, HostObservation, LbObservation,
-    LoadBalancer, PackageName, Profile, QaSuite, Reason, RunId, ServerName, ServiceName, StepId,
-    Timestamp,
+    AdminState, AlertSource, Argv, BackendName, Build, CarriedPatch, HostName, HostObservation,
+    LbObservation, LoadBalancer, PackageName, Patch, PatchId, Profile, QaSuite, Reason, RunId,
+    ServerName, ServiceName, StepId, Timestamp,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -101,6 +101,18 @@ pub trait HostPort: Send + Sync {
 
     /// Makes the host refuse every smaller fence from now on.
     async fn raise_fence(&self, host: &HostName, fence: Fence) -> Result<(), PortError>;
+
+    /// Puts bytes of a patch on a host, before the job that needs them; they are known there by their SHA-256.
+    async fn store(
+        &self,
+        host: &HostName,
+        fence: Fence,
+        patch: &PatchId,
+        bytes: &[u8],
+    ) -> Result<(), PortError>;
+
+    /// Reads which patches a host carries, and whether their files still have the bytes of them.
+    async fn patches(&self, host: &HostName) -> Result<Vec<CarriedPatch>, PortError>;
 }
 
 /// What to read of a host.
@@ -184,6 +196,12 @@ pub enum Work {
     Fetch(Build),
     /// Repairs an interrupted dpkg, then installs a build's package, which must be fetched and have its SHA-256.
     Install(Build),
+    /// Changes all files of a patch, or none. The bytes of afterwards must be stored, and each file must be as before or
+    /// as afterwards.
+    Patch(Patch),
+    /// Takes a patch back: all files are as they were before it, or none is. The originals are those that the host kept,
+    /// or that were stored.
+    Unpatch(Patch),
 }
 
 impl Work {

@@ -7,10 +7,11 @@ use crate::jobs::{Attempt, State};
 use crate::world::{Happening, World};
 use serin_model::observation::ServiceObservation;
 use serin_model::{
-    ConfigManagementState, DebVersion, EnvironmentName, Fleet, Host, HostName, HostObservation,
-    PackageState, RunId, ServiceName, Sha256, StepId, Timestamp, Topology,
+    CarriedPatch, CarriedState, ConfigManagementState, DebVersion, EnvironmentName, Fleet, Host,
+    HostName, HostObservation, PackageState, Patch, PatchId, RunId, ServiceName, Sha256, StepId,
+    Timestamp, Topology,
 };
-use serin_runtime::ports::{CommandEnd, HostQuery, Look, PortError};
+use serin_runtime::ports::{CommandEnd, HostQuery, Look, PortError, Work};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(crate) struct Machine {
     pub(crate) fetched: BTreeSet<DebVersion>,
     /// How often each run has installed something here.
     pub(crate) installs: BTreeMap<RunId, u32>,
+    /// By what was put on, and how much of it is there.
+    pub(crate) patches: BTreeMap<PatchId, CarriedPatch>,
     pub(crate) services: BTreeMap<ServiceName, Service>,
     pub(crate) agent: Agent,
     pub(crate) jobs: BTreeMap<(RunId, StepId), Vec<Attempt>>,
@@ -56,6 +59,22 @@ pub(crate) struct Service {
 }
 
 impl Machine {
+    /// Puts a patch on or takes it off; returns the status that the wrapper has for it.
+    pub(crate) fn patched(&mut self, patch: &Patch, work: &Work) -> i32 {
+        if self.package != PackageState::Installed(patch.version.clone()) {
+            return 20;
+        }
+        if matches!(work, Work::Patch(_)) {
+            let Patch { id, package, version, files: _ } = patch.clone();
+            let carried =
+                CarriedPatch { id: id.clone(), package, version, state: CarriedState::Applied };
+            self.patches.insert(id, carried);
+        } else {
+            self.patches.remove(&patch.id);
+        }
+        0
+    }
+
     pub(crate) fn new(
         topology: &Topology,
         environment: &EnvironmentName,
@@ -83,6 +102,7 @@ impl Machine {
             sha256: None,
             fetched: BTreeSet::new(),
             installs: BTreeMap::new(),
+            patches: BTreeMap::new(),
             services: services.map(|s| (s.name.clone(), service())).collect(),
             agent: Agent { runs: true, converges: false },
             jobs: BTreeMap::new(),

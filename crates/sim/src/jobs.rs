@@ -7,7 +7,7 @@ use crate::faults::Trouble;
 use crate::host::Machine;
 use crate::installation::{POST_DEPLOYMENT, REGULAR};
 use crate::world::{Happening, World};
-use serin_model::{HostName, PackageState, RunId, ServiceName, StepId};
+use serin_model::{CarriedState, HostName, PackageState, RunId, ServiceName, StepId};
 use serin_runtime::ports::{CommandEnd, Fence, Job, JobEnd, JobState, PortError, Work};
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Attempt {
 pub(crate) fn words(work: &Work) -> Vec<&str> {
     match work {
         Work::Command { argv, .. } => argv.arguments().collect(),
-        Work::Fetch(_) | Work::Install(_) => Vec::new(),
+        Work::Fetch(_) | Work::Install(_) | Work::Patch(_) | Work::Unpatch(_) => Vec::new(),
     }
 }
 
@@ -61,6 +61,8 @@ pub(crate) fn show(job: &Job) -> String {
         Work::Command { argv, .. } => argv.to_string(),
         Work::Fetch(build) => format!("fetch {}", build.version),
         Work::Install(build) => format!("install {}", build.version),
+        Work::Patch(patch) => format!("patch {} on {}", patch.id.short(), patch.version),
+        Work::Unpatch(patch) => format!("unpatch {} on {}", patch.id.short(), patch.version),
     };
     format!("{} {what} (attempt {} of {})", job.host, job.attempt, job.step)
 }
@@ -237,7 +239,14 @@ impl World {
                     machine.package = PackageState::Installed(build.version.clone());
                     machine.sha256 = Some(build.sha256.clone());
                     *machine.installs.entry(key.0.clone()).or_default() += 1;
+                    // What dpkg lays down has no patch in it; the record of it stays.
+                    for carried in machine.patches.values_mut() {
+                        carried.state = CarriedState::Lost { files: Vec::new() };
+                    }
                 }
+            }
+            (Work::Patch(patch) | Work::Unpatch(patch), _) if !fails => {
+                status = machine.patched(patch, &work);
             }
             (_, ["gitlab-ctl", "tstp", service]) if !fails => {
                 let idle_from = now.plus(Duration::from_secs(3));
@@ -257,7 +266,7 @@ impl World {
                 }
                 Err(_not_a_version) => status = 1,
             },
-            (Work::Command { .. }, _) => {}
+            (Work::Command { .. } | Work::Patch(_) | Work::Unpatch(_), _) => {}
         }
         self.note(host.as_str(), &format!("{} ended with {status}", key.1));
         self.over(host, key, number, status);

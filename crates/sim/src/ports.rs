@@ -10,8 +10,8 @@ use crate::process::Process;
 use crate::world::World;
 use async_trait::async_trait;
 use serin_model::{
-    AdminState, AlertSource, BackendName, HostName, HostObservation, LbObservation, LoadBalancer,
-    QaSuite, RunId, ServerName, StepId,
+    AdminState, AlertSource, BackendName, CarriedPatch, HostName, HostObservation, LbObservation,
+    LoadBalancer, PatchId, QaSuite, RunId, ServerName, StepId,
 };
 use serin_runtime::TokioClock;
 use serin_runtime::ports::{
@@ -197,6 +197,20 @@ impl HostPort for SimPorts {
         }
         world.pass_host(host, fence)?;
         if is_lost(trouble) { Err(unreachable(host)) } else { Ok(()) }
+    }
+
+    async fn store(
+        &self,
+        host: &HostName,
+        fence: Fence,
+        _patch: &PatchId,
+        _bytes: &[u8],
+    ) -> Result<(), PortError> {
+        self.host().await.pass_host(host, fence)
+    }
+
+    async fn patches(&self, host: &HostName) -> Result<Vec<CarriedPatch>, PortError> {
+        Ok(self.host().await.machine(host)?.patches.values().cloned().collect())
     }
 }
 

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const EDGES: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("config", &["model"]),
+    // What a patch's text means must be readable without the fleet around it.
+    ("patch", &["model"]),
     ("planner", &["model"]),
     ("engine", &["model"]),
     // The journal stores text: it does not know the engine's events.
@@ -22,7 +24,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("lab", &[]),
     // It reads what people read.
     ("e2e", &[]),
-    ("cli", &["adapters", "config", "engine", "journal", "model", "planner", "runtime", "traffic"]),
+    (
+        "cli",
+        &[
+            "adapters", "config", "engine", "journal", "model", "patch", "planner", "runtime",
+            "traffic",
+        ],
+    ),
 ];
 
 /// The only libraries from outside that the pure packages may use: neither can do anything.

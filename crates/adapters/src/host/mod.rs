@@ -3,13 +3,14 @@
 //! It asks and translates, once each; waiting for a job is the only thing that it does in more than one request. It
 //! decides nothing and never kills a job. Read [`SystemHosts`] first, then `wrapper/base.sh`.
 
+mod carried;
 mod lb_socket;
 mod observation;
 mod request;
 
 use crate::ssh::{Reply, Request, SshConfig, SshPool};
 use async_trait::async_trait;
-use serin_model::{HostName, HostObservation, RunId, StepId};
+use serin_model::{CarriedPatch, HostName, HostObservation, PatchId, RunId, StepId};
 use serin_runtime::ports::{
     Clock, Command, CommandEnd, Fence, HostPort, HostQuery, Job, JobEnd, JobState, PortError,
 };
@@ -25,6 +26,9 @@ const OWN_TIME: Duration = Duration::from_secs(35);
 
 /// How long HAProxy may take to answer a command on its socket: it answers within milliseconds, or is stuck.
 const HAPROXY_TIME: Duration = Duration::from_secs(5);
+
+/// How long reading the files of all patches may take: a few hundred small ones, on a disk that is busy.
+const PATCHES_TIME: Duration = Duration::from_mins(1);
 
 /// Real hosts, reached by SSH.
 pub struct SystemHosts {
@@ -172,6 +176,29 @@ impl HostPort for SystemHosts {
         let reply = self.ask(host, &request::raise_fence(fence)?, Duration::ZERO).await?;
         match words(&reply).as_slice() {
             ["ok"] => Ok(()),
+            _ => Err(failure(&reply)),
+        }
+    }
+
+    async fn store(
+        &self,
+        host: &HostName,
+        fence: Fence,
+        patch: &PatchId,
+        bytes: &[u8],
+    ) -> Result<(), PortError> {
+        let request = request::store(fence, patch, bytes)?;
+        let reply = self.ask(host, &request, request::store_time(bytes)).await?;
+        match words(&reply).as_slice() {
+            ["ok"] => Ok(()),
+            _ => Err(failure(&reply)),
+        }
+    }
+
+    async fn patches(&self, host: &HostName) -> Result<Vec<CarriedPatch>, PortError> {
+        let reply = self.ask(host, &request::patches()?, PATCHES_TIME).await?;
+        match (words(&reply).as_slice(), reply.blocks.as_slice()) {
+            (["ok"], [lines]) => carried::parse(host, &text(lines)),
             _ => Err(failure(&reply)),
         }
     }

@@ -3,13 +3,19 @@
 //! Nothing is decided here, and nothing sent. `base.sh` beside this file describes the frames.
 
 use crate::ssh::Request;
-use serin_model::{Argv, Build, RunId, StepId};
+use serin_model::{Argv, Build, FileChange, Patch, PatchId, RunId, Sha256, StepId};
 use serin_runtime::ports::{Command, Fence, HostQuery, Job, Look, PortError, Work};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The longest step id that can name a folder on a host, in bytes.
 const MAX_STEP: usize = 250;
+
+/// The largest file that a patch may make, in bytes, as the wrapper has it.
+const MAX_BLOB: usize = 32 << 20;
+
+/// The most files of a patch: all their words are arguments of one command.
+const MAX_FILES: usize = 500;
 
 /// The largest fence that a shell can compare.
 const MAX_FENCE: u64 = i64::MAX.unsigned_abs();
@@ -43,6 +49,8 @@ pub(super) fn start(job: &Job) -> Result<Request, PortError> {
         }
         Work::Fetch(build) => words.extend(package("fetch", build)),
         Work::Install(build) => words.extend(package("install", build)),
+        Work::Patch(patch) => words.extend(table("patch", patch)?),
+        Work::Unpatch(patch) => words.extend(table("unpatch", patch)?),
     }
     request("start", words)
 }
@@ -54,6 +62,29 @@ pub(super) fn wait(job: &Job, attempt: u32, slice: Duration) -> Result<Request, 
 
 pub(super) fn look(run: &RunId, step: &StepId) -> Result<Request, PortError> {
     request("look", vec![run.to_string(), folder(step)?])
+}
+
+pub(super) fn store(fence: Fence, patch: &PatchId, bytes: &[u8]) -> Result<Request, PortError> {
+    if bytes.len() > MAX_BLOB {
+        return Err(PortError::Refused(format!(
+            "{} bytes are more than a patch's file may have",
+            bytes.len()
+        )));
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let hash =
+        digest.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let request = request("store", vec![number(fence)?, patch.to_string(), hash])?;
+    Ok(request.with_bytes(bytes.to_vec()))
+}
+
+/// Returns how long storing may take besides the wrapper's own time: a slow line has 100 kB/s.
+pub(super) fn store_time(bytes: &[u8]) -> Duration {
+    Duration::from_secs(u64::try_from(bytes.len()).unwrap_or(u64::MAX) / 100_000)
+}
+
+pub(super) fn patches() -> Result<Request, PortError> {
+    request("patches", Vec::new())
 }
 
 pub(super) fn haproxy(
@@ -166,6 +197,35 @@ fn package(kind: &str, build: &Build) -> [String; 4] {
     [kind.to_owned(), package.to_string(), version.as_str().to_owned(), sha256.to_string()]
 }
 
+/// Returns a patch as the wrapper takes it: four words for each file.
+fn table(kind: &str, patch: &Patch) -> Result<Vec<String>, PortError> {
+    let Patch { id, package, version, files } = patch;
+    if files.is_empty() || files.len() > MAX_FILES {
+        return Err(PortError::Refused(format!("a patch of {} files is none", files.len())));
+    }
+    let mut words =
+        vec![kind.to_owned(), id.to_string(), package.to_string(), version.as_str().to_owned()];
+    for file in files {
+        let path = &file.path;
+        let plain = path
+            .strip_prefix('/')
+            .is_some_and(|path| !path.split('/').any(|part| matches!(part, "" | "." | "..")));
+        // The wrapper reads them as words of a line.
+        if !plain || path.contains(char::is_control) || path.ends_with(' ') {
+            return Err(PortError::Refused(format!(
+                "{path:?} cannot be the path of a patched file"
+            )));
+        }
+        let mode = match &file.change {
+            FileChange::Create { mode, .. } => format!("{mode:o}"),
+            FileChange::Modify { .. } | FileChange::Delete { .. } => "-".to_owned(),
+        };
+        let hash = |hash: Option<&Sha256>| hash.map_or("none", Sha256::as_str).to_owned();
+        words.extend([mode, hash(file.before()), hash(file.after()), path.clone()]);
+    }
+    Ok(words)
+}
+
 fn folder(step: &StepId) -> Result<String, PortError> {
     let name = step.as_str().replace('/', "__");
     if name.is_empty() || name.starts_with('.') || name.len() > MAX_STEP {
@@ -190,7 +250,7 @@ fn seconds(duration: Duration) -> String {
 mod tests {
     use super::*;
     use serin_model::plan::Action;
-    use serin_model::{BuildKind, Profile};
+    use serin_model::{BuildKind, PatchedFile, Profile};
 
     fn argv(words: &[&str]) -> Argv {
         Argv::new(words.iter().copied()).unwrap()
@@ -224,6 +284,25 @@ mod tests {
         }
     }
 
+    fn patch() -> Patch {
+        let hash = |pair: &str| pair.repeat(32).parse::<Sha256>().unwrap();
+        let (before, after) = (hash("cd"), hash("ef"));
+        let file = |path: &str, change| PatchedFile { path: path.to_owned(), change };
+        Patch {
+            id: hash("ab").into(),
+            package: "gitlab-ee".parse().unwrap(),
+            version: "16.2.0-ee.0".parse().unwrap(),
+            files: vec![
+                file(
+                    "/opt/a b.rb",
+                    FileChange::Modify { before: before.clone(), after: after.clone() },
+                ),
+                file("/opt/new", FileChange::Create { after, mode: 0o755 }),
+                file("/opt/old", FileChange::Delete { before }),
+            ],
+        }
+    }
+
     #[test]
     fn these_are_the_lines_that_are_sent() {
         let environment = BTreeMap::from([("A".to_owned(), "1 2".to_owned())]);
@@ -252,6 +331,20 @@ mod tests {
             )
         );
         assert_eq!(sent(wait(&work, 1, Duration::from_secs(5))), "wait|4|r-7|6__web-01__fetch|1|5");
+        let digests = ["cd", "ef"].map(|pair| pair.repeat(32));
+        assert_eq!(
+            sent(start(&job(Work::Patch(patch())))),
+            format!(
+                r"start|21|r-7|6__web-01__fetch|2|9|of\ntwo lines \\|patch|{digest}|gitlab-ee|16.2.0-ee.0|\
+                -|{0}|{1}|/opt/a b.rb|755|none|{1}|/opt/new|-|{0}|none|/opt/old",
+                digests[0], digests[1]
+            )
+            .replace("\\\n                ", "")
+        );
+        let bytes = store(Fence(3), &patch().id, b"ab\nc").unwrap();
+        let hash = "d9de6db1b6b33b25eb0deb4f75fe9bc5d2cfdea71a08b5f5ff59e34e1b0c0d3c";
+        assert_eq!(bytes.render().len(), format!("store\n4\n3\n{digest}\n{hash}\n4\n").len());
+        assert_eq!(bytes.bytes(), b"ab\nc");
         assert_eq!(sent(look(&work.run, &work.step)), "look|2|r-7|6__web-01__fetch");
         let commands = ["show info".to_owned(), "show stat".to_owned()];
         let each = Duration::from_secs(5);
@@ -313,6 +406,15 @@ mod tests {
         refused(read(&with(&["c"], "A B", "b")));
         refused(read(&with(&["c"], "A", "b\nc")));
         refused(raise_fence(Fence(u64::MAX)));
+        for path in
+            ["opt/a", "/opt/../etc/shadow", "/opt//a", "/opt/a\nb", "/opt/a ", "/", "/opt/."]
+        {
+            let mut patch = patch();
+            path.clone_into(&mut patch.files[1].path);
+            refused(start(&job(Work::Unpatch(patch))));
+        }
+        refused(start(&job(Work::Patch(Patch { files: Vec::new(), ..patch() }))));
+        refused(store(Fence(1), &patch().id, &vec![0; MAX_BLOB + 1]));
         assert_eq!(sent(read(&with(&["c"], "A", "=b"))), "read|3|1|A==b|c", "no time is a second");
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct TestServer {
     replies: Arc<Mutex<BTreeMap<String, Reply>>>,
     /// Every path with its query, in the order it was asked for.
     pub(crate) asked: Arc<Mutex<Vec<String>>>,
+    /// The credentials that came with each, in the same order.
+    pub(crate) credentials: Arc<Mutex<Vec<Option<String>>>>,
     task: JoinHandle<()>,
 }
 
@@ -61,14 +63,17 @@ impl TestServer {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let replies = Arc::new(Mutex::new(BTreeMap::new()));
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (known, log) = (Arc::clone(&replies), Arc::clone(&asked));
+        let credentials = Arc::new(Mutex::new(Vec::new()));
+        let known = Arc::clone(&replies);
+        let log = (Arc::clone(&asked), Arc::clone(&credentials));
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream, Arc::clone(&known), Arc::clone(&log)));
+                let log = (Arc::clone(&log.0), Arc::clone(&log.1));
+                connections.spawn(serve(stream, Arc::clone(&known), log));
             }
         });
-        Self { url, replies, asked, task }
+        Self { url, replies, asked, credentials, task }
     }
 
     /// Answers a path (without query) from now on; `*` is every path that has no answer of its own.
@@ -78,18 +83,25 @@ impl TestServer {
     }
 }
 
+type Log = (Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<Option<String>>>>);
+
 async fn serve(
     stream: TcpStream,
     replies: Arc<Mutex<BTreeMap<String, Reply>>>,
-    asked: Arc<Mutex<Vec<String>>>,
+    (asked, credentials): Log,
 ) -> Option<()> {
     let mut stream = BufReader::new(stream);
     let mut first = String::new();
     stream.read_line(&mut first).await.ok()?;
     let mut line = String::new();
+    let mut sent = None;
     while stream.read_line(&mut line).await.ok()? > 2 {
+        if line.to_lowercase().starts_with("authorization: ") {
+            sent = Some(line.trim().to_owned());
+        }
         line.clear();
     }
+    credentials.lock().unwrap().push(sent);
     let target = first.split(' ').nth(1)?.to_owned();
     let path = target.split('?').next()?.to_owned();
     asked.lock().unwrap().push(target);

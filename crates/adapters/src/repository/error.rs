@@ -159,6 +159,22 @@ pub enum RepositoryError {
         /// Why.
         why: String,
     },
+    /// The password cannot be read.
+    #[error("the password for the repository cannot be read from {}: {why}", path.display())]
+    Password {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// A package cannot be kept, or what was kept cannot be read.
+    #[error("{} cannot be used: {why}", path.display())]
+    Cache {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// One version, two files.
     #[error("version {version} is listed twice with different contents (SHA-256 {} and {}): a version must name one file; remove one of them from the repository", hashes[0], hashes[1])]
     Ambiguous {

@@ -3,9 +3,10 @@
 //! Its bytes were proven before they come here. The limits guard against a publisher's mistake, not an attacker.
 
 use super::RepositoryConfig;
+use crate::compressed::{self, Capped};
 use deb822_fast::{Deb822, Paragraph};
 use serin_model::{Build, BuildKind};
-use std::io::{self, BufReader, Read};
+use std::io::BufReader;
 
 /// The largest index that is downloaded. Debian's own, with 63,000 packages, has 9 MB.
 pub(super) const MAX_COMPRESSED: u64 = 64 << 20;
@@ -13,26 +14,22 @@ pub(super) const MAX_COMPRESSED: u64 = 64 << 20;
 /// The largest index after decompression: ten times Debian's own.
 const MAX_PLAIN: u64 = 512 << 20;
 
-/// What decompressing `.xz` may use; `xz -9` asks for 65 MB.
-const MAX_XZ_MEMORY: u64 = 128 << 20;
+/// A build, and where its package is.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    pub(super) build: Build,
+    /// From the repository's root, as it is written; only whoever fetches it needs it.
+    pub(super) path: Option<String>,
+}
 
 /// Parses an index, by the ending of its name.
 pub(super) fn parse(
     name: &str,
     bytes: &[u8],
     config: &RepositoryConfig,
-) -> Result<Vec<Build>, String> {
-    let plain: Box<dyn Read + '_> = match name.rsplit_once('.').map(|(_, end)| end) {
-        Some("xz") => {
-            let flags = liblzma::stream::CONCATENATED;
-            let stream = liblzma::stream::Stream::new_stream_decoder(MAX_XZ_MEMORY, flags)
-                .map_err(|error| error.to_string())?;
-            Box::new(liblzma::read::XzDecoder::new_stream(bytes, stream))
-        }
-        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
-        Some(_) | None => Box::new(bytes),
-    };
-    let reader = BufReader::new(Capped { inner: plain, left: MAX_PLAIN });
+) -> Result<Vec<Listed>, String> {
+    let plain = compressed::plain(name, bytes).map_err(|error| error.to_string())?;
+    let reader = BufReader::new(Capped::new(plain, MAX_PLAIN));
     let mut builds = Vec::new();
     for paragraph in Deb822::iter_paragraphs_from_reader(reader) {
         let paragraph = paragraph.map_err(|error| error.to_string())?;
@@ -43,7 +40,7 @@ pub(super) fn parse(
     Ok(builds)
 }
 
-fn build(paragraph: &Paragraph, config: &RepositoryConfig) -> Result<Option<Build>, String> {
+fn build(paragraph: &Paragraph, config: &RepositoryConfig) -> Result<Option<Listed>, String> {
     let field = |name| paragraph.get(name).map(str::trim);
     let ours = field("Package") == Some(config.package.as_str())
         && field("Architecture").is_some_and(|it| it == config.architecture || it == "all");
@@ -56,31 +53,14 @@ fn build(paragraph: &Paragraph, config: &RepositoryConfig) -> Result<Option<Buil
     let sha256 = need("SHA256")?;
     let size = need("Size")?;
     let kind = config.kinds.iter().find(|(_, pattern)| pattern.fits(version));
-    Ok(Some(Build {
+    let build = Build {
         package: config.package.clone(),
         version: version.parse().map_err(|error| format!("{error}"))?,
         sha256: sha256.parse().map_err(|error| format!("version {version}: {error}"))?,
         size: size.parse().map_err(|error| format!("version {version}: size {size:?}: {error}"))?,
         kind: kind.map_or(BuildKind::Unknown, |(kind, _)| *kind),
-    }))
-}
-
-/// A reader that fails, rather than ends, when there is more than it may give.
-struct Capped<R> {
-    inner: R,
-    left: u64,
-}
-
-impl<R: Read> Read for Capped<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        let size = u64::try_from(count).unwrap_or(u64::MAX);
-        self.left = self
-            .left
-            .checked_sub(size)
-            .ok_or_else(|| io::Error::other("it is too large when decompressed"))?;
-        Ok(count)
-    }
+    };
+    Ok(Some(Listed { build, path: field("Filename").map(str::to_owned) }))
 }
 
 #[cfg(test)]
@@ -100,6 +80,7 @@ mod tests {
             component: "main".to_owned(),
             architecture: "amd64".to_owned(),
             keyring: "k".into(),
+            credentials: None,
             kinds: vec![
                 (BuildKind::Nightly, Pattern::new("*+nightly*")),
                 (BuildKind::Official, Pattern::new("*-1")),
@@ -130,8 +111,10 @@ mod tests {
             ("Packages.xz", xz(&text)),
         ] {
             let builds = parse(name, &bytes, &config()).unwrap();
-            let found: Vec<_> =
-                builds.iter().map(|b| (b.version.as_str(), b.kind, b.size)).collect();
+            let found: Vec<_> = builds
+                .iter()
+                .map(|Listed { build: b, .. }| (b.version.as_str(), b.kind, b.size))
+                .collect();
             assert_eq!(
                 found,
                 [
@@ -166,13 +149,6 @@ mod tests {
                 "{name}"
             );
         }
-    }
-
-    #[test]
-    fn what_is_too_large_fails_instead_of_ending() {
-        let mut out = Vec::new();
-        assert!(Capped { inner: &b"12345"[..], left: 5 }.read_to_end(&mut out).is_ok());
-        assert!(Capped { inner: &b"123456"[..], left: 5 }.read_to_end(&mut out).is_err());
     }
 
     fn gz(text: &str) -> Vec<u8> {

@@ -1,9 +1,11 @@
 //! Builds in a Debian package repository, read from the repository's own signed index.
 //!
 //! Nothing is believed that the key did not sign: `InRelease` is checked by `gpgv`, and the index of packages by the
-//! size and SHA-256 that the signed text names. It downloads no package, and keeps nothing between calls.
-//! Read [`Repository::builds`] first.
+//! size and SHA-256 that the signed text names. Packages are fetched only where their contents are asked for, and kept in a
+//! [`PackageCache`]; nothing else is kept between calls. Read [`Repository::builds`] first.
 
+mod cache;
+mod credentials;
 mod error;
 mod index;
 mod pattern;
@@ -11,11 +13,17 @@ mod release;
 mod signature;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_packages;
 
+pub use cache::PackageCache;
+pub use credentials::Credentials;
 pub use error::RepositoryError;
 pub use pattern::Pattern;
 
+use crate::deb::Deb;
 use crate::http::{self, Peer, redacted};
+use index::Listed;
 use release::Release;
 use reqwest::{Client, Url};
 use serin_model::{Build, BuildKind, DebVersion, PackageName, Sha256};
@@ -27,6 +35,12 @@ const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The largest `InRelease`. That of Debian itself, with all its architectures, has 200 KB.
 const MAX_RELEASE: u64 = 8 << 20;
+
+/// What fetching a package may take besides its bytes.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The slowest line on which a package is fetched, in bytes a second: GitLab's takes twenty minutes on it.
+const SLOWEST: u64 = 1 << 20;
 
 /// How many builds an error names.
 const SUGGESTIONS: usize = 5;
@@ -46,6 +60,8 @@ pub struct RepositoryConfig {
     pub architecture: String,
     /// The keys of which one must have signed the index: a binary keyring.
     pub keyring: PathBuf,
+    /// By whom it is read; `None`: by anybody.
+    pub credentials: Option<Credentials>,
     /// The kind of a build is that of the first pattern that fits its version.
     pub kinds: Vec<(BuildKind, Pattern)>,
 }
@@ -68,7 +84,8 @@ impl Repository {
             .host_str()
             .is_none_or(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
         let peer = if local { Peer::LocalMirror } else { Peer::Mirror };
-        let client = http::client(peer, DEADLINE).map_err(|source| {
+        let header = config.credentials.as_ref().map(Credentials::header);
+        let client = http::client_as(peer, DEADLINE, header).map_err(|source| {
             RepositoryError::Unreachable { url: redacted(&config.url), source }
         })?;
         Ok(Self { config, client })
@@ -79,6 +96,10 @@ impl Repository {
     /// # Errors
     /// See [`RepositoryError`]: whatever cannot be proven is an error, never a shorter list.
     pub async fn builds(&self) -> Result<Vec<Build>, RepositoryError> {
+        Ok(self.listed().await?.into_iter().map(|listed| listed.build).collect())
+    }
+
+    async fn listed(&self) -> Result<Vec<Listed>, RepositoryError> {
         let release = self.release().await?;
         let (url, entry, bytes) = self.fetch_index(&release).await?;
         let config = self.config.clone();
@@ -98,17 +119,91 @@ impl Repository {
     /// # Errors
     /// As [`Self::builds`], and when the version is not there: then the ones most like it are named.
     pub async fn find(&self, version: &DebVersion) -> Result<Build, RepositoryError> {
-        let mut builds = self.builds().await?;
-        if let Some(at) = builds.iter().position(|build| build.version == *version) {
-            return Ok(builds.swap_remove(at));
+        let listed = self.listed().await?;
+        Ok(self.named(&listed, version)?.build.clone())
+    }
+
+    /// Opens the packages of some versions, which it fetches where the cache does not have them. Their bytes are proven
+    /// by the SHA-256 of the signed index, also where they come from the cache.
+    ///
+    /// # Errors
+    /// As [`Self::find`], and when a package cannot be fetched whole or kept.
+    pub async fn open(
+        &self,
+        versions: &[&DebVersion],
+        cache: &PackageCache,
+    ) -> Result<Vec<(Build, Deb)>, RepositoryError> {
+        let listed = self.listed().await?;
+        // All are named before the first gigabyte is fetched.
+        let wanted: Result<Vec<&Listed>, _> =
+            versions.iter().map(|version| self.named(&listed, version)).collect();
+        let mut opened = Vec::new();
+        for listed in wanted? {
+            let (file, path) = match cache.take(&listed.build).await? {
+                Some(kept) => kept,
+                None => self.fetch(listed, cache).await?,
+            };
+            let deb = Deb::new(file, &path).map_err(|error| RepositoryError::Cache {
+                path: path.clone(),
+                why: error.to_string(),
+            })?;
+            opened.push((listed.build.clone(), deb));
         }
-        let shared = |build: &Build| {
-            let pairs = build.version.as_str().bytes().zip(version.as_str().bytes());
+        Ok(opened)
+    }
+
+    async fn fetch(
+        &self,
+        listed: &Listed,
+        cache: &PackageCache,
+    ) -> Result<(std::fs::File, PathBuf), RepositoryError> {
+        let root = self.config.url.trim_end_matches('/');
+        let plain = |path: &&String| !path.split('/').any(|part| matches!(part, "" | ".."));
+        let Some(path) = listed.path.as_ref().filter(plain) else {
+            let why = format!("version {} has no usable Filename", listed.build.version);
+            return Err(RepositoryError::BadIndex { url: redacted(root), why });
+        };
+        let text = format!("{root}/{}", quoted(path));
+        let (url, shown) = (parse_url(&text)?, redacted(&text));
+        let mut incoming = cache.incoming(&listed.build)?;
+        let limit = listed.build.size;
+        let fetched = if url.scheme() == "file" {
+            copy_file(&url, &mut incoming)
+        } else {
+            let whole = PATIENCE + Duration::from_secs(limit / SLOWEST);
+            http::download(&self.client, url, (limit, whole), &mut |part| incoming.add(part)).await
+        };
+        match fetched {
+            Ok(()) => incoming.keep(&shown),
+            Err(http::HttpError::Status { status: 403 | 404 | 410, .. }) => {
+                Err(RepositoryError::Gone { url: shown })
+            }
+            Err(http::HttpError::TooLarge { limit }) => Err(RepositoryError::Tampered {
+                url: shown,
+                expected: format!("{limit} bytes, SHA-256 {}", listed.build.sha256),
+                found: "more".to_owned(),
+            }),
+            Err(source) => Err(RepositoryError::Unreachable { url: shown, source }),
+        }
+    }
+
+    fn named<'a>(
+        &self,
+        listed: &'a [Listed],
+        version: &DebVersion,
+    ) -> Result<&'a Listed, RepositoryError> {
+        if let Some(found) = listed.iter().find(|listed| listed.build.version == *version) {
+            return Ok(found);
+        }
+        let shared = |build: &DebVersion| {
+            let pairs = build.as_str().bytes().zip(version.as_str().bytes());
             pairs.take_while(|(a, b)| a == b).count()
         };
+        let mut similar: Vec<_> =
+            listed.iter().map(|listed| listed.build.version.clone()).collect();
         // The sort is stable: builds that are equally like it stay newest first.
-        builds.sort_by_key(|build| std::cmp::Reverse(shared(build)));
-        let similar = builds.into_iter().take(SUGGESTIONS).map(|build| build.version).collect();
+        similar.sort_by_key(|build| std::cmp::Reverse(shared(build)));
+        similar.truncate(SUGGESTIONS);
         Err(RepositoryError::NotFound {
             package: self.config.package.clone(),
             version: version.clone(),
@@ -235,18 +330,47 @@ fn sha256(bytes: &[u8]) -> String {
     digest.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-fn newest_first(mut builds: Vec<Build>) -> Result<Vec<Build>, RepositoryError> {
-    let bytes = |build: &Build| -> Sha256 { build.sha256.clone() };
-    builds.sort_by(|a, b| b.version.cmp(&a.version));
+fn newest_first(mut builds: Vec<Listed>) -> Result<Vec<Listed>, RepositoryError> {
+    let bytes = |listed: &Listed| -> Sha256 { listed.build.sha256.clone() };
+    builds.sort_by(|a, b| b.build.version.cmp(&a.build.version));
     for pair in builds.windows(2) {
         let [first, second] = pair else { continue };
-        if first.version == second.version && first.sha256 != second.sha256 {
+        if first.build.version == second.build.version && bytes(first) != bytes(second) {
             return Err(RepositoryError::Ambiguous {
-                version: first.version.clone(),
+                version: first.build.version.clone(),
                 hashes: [bytes(first), bytes(second)],
             });
         }
     }
-    builds.dedup_by(|a, b| a.version == b.version);
+    builds.dedup_by(|a, b| a.build.version == b.build.version);
     Ok(builds)
+}
+
+/// Returns a file's path as a part of an address: what is written in an index is not an address yet.
+fn quoted(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+~/:@=,".contains(&byte);
+    let quote = |byte: u8| {
+        if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
+    path.bytes().map(quote).collect()
+}
+
+fn copy_file(url: &Url, incoming: &mut cache::Incoming) -> Result<(), http::HttpError> {
+    let unreadable = |error: std::io::Error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            http::HttpError::Status { status: 404, excerpt: String::new() }
+        } else {
+            http::HttpError::Unreachable(error.to_string())
+        }
+    };
+    let path = url.to_file_path().map_err(|()| http::HttpError::BadAddress)?;
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = std::io::Read::read(&mut file, &mut buffer).map_err(unreadable)?;
+        if count == 0 {
+            return Ok(());
+        }
+        incoming.add(buffer.get(..count).unwrap_or_default()).map_err(unreadable)?;
+    }
 }

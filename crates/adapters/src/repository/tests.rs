@@ -60,16 +60,16 @@ impl Key {
 }
 
 /// A repository on disk and over HTTP.
-struct Lab {
-    root: tempfile::TempDir,
+pub(super) struct Lab {
+    pub(super) root: tempfile::TempDir,
     key: Key,
-    server: TestServer,
+    pub(super) server: TestServer,
     /// Lines before those that apt-ftparchive writes.
     fields: String,
 }
 
 impl Lab {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let lab = Self {
             root: tempfile::tempdir().unwrap(),
             key: Key::new(),
@@ -128,7 +128,8 @@ impl Lab {
     /// Serves what is on disk now.
     fn serve(&self) {
         let dists = self.root.path().join("dists");
-        let list = run(Command::new("find").arg(&dists).args(["-type", "f"]));
+        let pool = self.root.path().join("pool");
+        let list = run(Command::new("find").args([&dists, &pool]).args(["-type", "f"]));
         for file in list.lines() {
             let path = file.strip_prefix(self.root.path().to_str().unwrap()).unwrap();
             let reply = Reply::full(200, "application/octet-stream", fs::read(file).unwrap());
@@ -136,11 +137,19 @@ impl Lab {
         }
     }
 
-    fn repository(&self) -> Repository {
+    pub(super) fn repository(&self) -> Repository {
         self.repository_at(self.server.url.clone())
     }
 
-    fn repository_at(&self, url: String) -> Repository {
+    pub(super) fn repository_at(&self, url: String) -> Repository {
+        self.repository_by(url, None)
+    }
+
+    pub(super) fn repository_by(
+        &self,
+        url: String,
+        credentials: Option<Credentials>,
+    ) -> Repository {
         Repository::new(RepositoryConfig {
             package: "demoapp".parse().unwrap(),
             url,
@@ -148,6 +157,7 @@ impl Lab {
             component: "main".to_owned(),
             architecture: "amd64".to_owned(),
             keyring: self.key.keyring(),
+            credentials,
             kinds: vec![
                 (BuildKind::Nightly, Pattern::new("*+nightly*")),
                 (BuildKind::Candidate, Pattern::new("*~rc*")),

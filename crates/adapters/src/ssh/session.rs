@@ -1,7 +1,7 @@
 //! One session: an `ssh` process, the wrapper at its other end, and the frames between them.
 //!
 //! A request is a line with the operation, a line with the number of arguments, and a line for each; nothing is quoted
-//! and nothing evaluated. A reply is any number of blocks (`data LENGTH`, then so many bytes) and one line `end …`.
+//! and nothing evaluated. Bytes may follow, as many as its last argument says. A reply is any number of blocks (`data LENGTH`, then so many bytes) and one line `end …`.
 //! What jobs print travels in blocks only, so it cannot be taken for a frame.
 
 use super::SshConfig;
@@ -39,6 +39,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub struct Request {
     operation: &'static str,
     arguments: Vec<String>,
+    /// What follows the arguments.
+    bytes: Vec<u8>,
 }
 
 /// What the wrapper answered.
@@ -78,8 +80,21 @@ impl Request {
     pub fn new(operation: &'static str, arguments: Vec<String>) -> Result<Self, String> {
         match arguments.iter().find(|argument| argument.contains(['\n', '\0'])) {
             Some(bad) => Err(bad.clone()),
-            None => Ok(Self { operation, arguments }),
+            None => Ok(Self { operation, arguments, bytes: Vec::new() }),
         }
+    }
+
+    /// Adds bytes, whose number becomes the last argument.
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: Vec<u8>) -> Self {
+        self.arguments.push(bytes.len().to_string());
+        self.bytes = bytes;
+        self
+    }
+
+    /// Returns the bytes that are sent after the lines.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Returns the lines that are sent.
@@ -149,7 +164,12 @@ impl Session {
     }
 
     async fn exchange(&mut self, request: &Request) -> Result<Reply, Broken> {
-        if self.requests.write_all(request.render().as_bytes()).await.is_err() {
+        let lines = request.render();
+        let sent = async {
+            self.requests.write_all(lines.as_bytes()).await?;
+            self.requests.write_all(request.bytes()).await
+        };
+        if sent.await.is_err() {
             return Err(Broken::Unanswered(self.why_lost().await));
         }
         let mut blocks = Vec::new();

@@ -12,6 +12,7 @@ pub(super) static WRAPPER: &str = concat!(
     include_str!("../host/wrapper/observe.sh"),
     include_str!("../host/wrapper/haproxy.sh"),
     include_str!("../host/wrapper/packages.sh"),
+    include_str!("../host/wrapper/patches.sh"),
     include_str!("../host/wrapper/serve.sh"),
 );
 

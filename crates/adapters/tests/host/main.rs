@@ -14,4 +14,6 @@ mod observe;
 #[cfg(test)]
 mod packages;
 #[cfg(test)]
+mod patches;
+#[cfg(test)]
 mod haproxy;

@@ -2,11 +2,12 @@
 
 use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
-use crate::show::{line, print, table};
+use crate::show::{embargo, line, print, table};
 
 pub(crate) async fn run(context: &Context, limit: usize) -> Result<Code, Failure> {
     let builds = context.repository()?.builds().await;
     let builds = builds.map_err(|error| Failure::new(Code::Refused, chain(&error)))?;
+    embargo::learn(&builds);
     if context.json() {
         let builds: Vec<_> = builds.iter().take(limit).collect();
         line(serde_json::to_string(&builds).unwrap_or_default());
@@ -20,7 +21,7 @@ pub(crate) async fn run(context: &Context, limit: usize) -> Result<Code, Failure
     let mut rows = table(&["VERSION", "KIND", "SIZE", "SHA-256"]);
     for build in builds.iter().take(limit) {
         rows.add_row([
-            build.version.to_string(),
+            embargo::veiled(build.version.as_str()).into_owned(),
             build.kind.to_string(),
             format!("{:.1} MB", megabytes(build.size)),
             build.sha256.short().to_owned(),

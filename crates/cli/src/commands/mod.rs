@@ -3,12 +3,14 @@
 mod allowed;
 mod asking;
 mod builds;
+mod changes;
 mod doctor;
 mod drift;
 mod drive;
 mod forecast;
 mod hold;
 mod look;
+mod patch;
 mod plan;
 mod promote;
 mod rollback;
@@ -16,7 +18,7 @@ mod share;
 mod traffic;
 mod why;
 
-use crate::args::{Approve, Arguments, Command, ConfigCommand, Decision};
+use crate::args::{Approve, Arguments, Command, ConfigCommand, Decision, PatchCommand};
 use crate::context::{self, Context};
 use crate::failure::{Code, Failure};
 use crate::show::line;
@@ -46,6 +48,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
         Command::Traffic(traffic) => traffic::run(traffic, format).await,
         Command::Doctor => doctor::run(&open()?).await,
         Command::Builds { limit } => builds::run(&open()?, limit).await,
+        Command::Changes { builds } => changes::run(&open()?, &builds).await,
+        Command::Patch { command: PatchCommand::Check(what) } => patch::check(&open()?, what).await,
         Command::Plan(recipe) => plan::show(&open()?, &recipe).await,
         Command::Run(start) => drive::run(&open()?, &start).await,
         Command::Promote(what) => promote::run(&open()?, what).await,

@@ -3,7 +3,7 @@
 use crate::args::{Detail, Place, Recipe};
 use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
-use crate::show::{line, lines};
+use crate::show::{embargo, line, lines};
 use serin_model::{
     Back, Build, Environment, Observed, Pace, Pipeline, PipelineName, Plan, Subject,
     verdict::seconds,
@@ -149,11 +149,13 @@ async fn build(context: &Context, recipe: &Recipe) -> Result<Build, Failure> {
     let Some(version) = &recipe.build else {
         let builds = repository.builds().await;
         let builds = builds.map_err(|error| Failure::new(Code::Refused, chain(&error)))?;
+        embargo::learn(&builds);
         let newest = builds.into_iter().next();
         let none = || Failure::new(Code::Refused, "the repository has no build of the package");
         return newest.ok_or_else(none);
     };
     let found = repository.find(version).await;
+    embargo::learn(&found);
     found.map_err(|error| {
         Failure::new(Code::Refused, chain(&error)).hint("`serin builds` lists what there is")
     })

@@ -1,6 +1,6 @@
 //! The observer of a run in the foreground: lines in a pipe, JSON lines, or lines with a live foot in a terminal.
 
-use super::{Format, environment, json, line, lines::Lines, lines::name, lines::subject};
+use super::{Format, embargo, environment, json, line, lines::Lines, lines::name, lines::subject};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serin_engine::{Due, EnvironmentEvent, Event, Run, StepState};
 use serin_model::{Action, EnvironmentName, RunId, Timestamp, verdict::seconds};
@@ -135,7 +135,7 @@ impl Foot {
             }
         }
         for (bar, text) in self.rows.iter().zip(rows) {
-            bar.set_message(text);
+            bar.set_message(embargo::veiled(&text).into_owned());
         }
     }
 }

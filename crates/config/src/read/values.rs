@@ -230,6 +230,20 @@ impl Reader {
         Some(text.get().clone())
     }
 
+    /// Reads a folder on a host that is not the whole of it, without a slash at its end.
+    pub(crate) fn folder_on_host(&mut self, text: &Text) -> Option<String> {
+        let path = self.path_on_host(text)?;
+        let folder = path.trim_end_matches('/');
+        if folder.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."))
+            || folder.is_empty()
+        {
+            let message = format!("`{path}` is not the plain path of a folder");
+            self.wrong(text.span(), message, "write it from `/`, without `.`, `..` and `//`");
+            return None;
+        }
+        Some(folder.to_owned())
+    }
+
     /// Reads a base URL and takes slashes off its end, because paths are appended to it.
     pub(crate) fn base_url(&mut self, text: &Text) -> Option<String> {
         self.url(text).map(|url| url.trim_end_matches('/').to_owned())

@@ -5,7 +5,8 @@
 # but for the locks of apt and dpkg, no policy. docs/wrapper.md says what lies where and how to look at a job by hand.
 #
 # A request is a line with the operation, a line with the number of arguments, and one line for each. A reply is any
-# number of blocks, `data LENGTH` and so many bytes, then one line `end WORD...`. Nothing is ever evaluated.
+# number of blocks, `data LENGTH` and so many bytes, then one line `end WORD...`. Nothing is ever evaluated. After the
+# arguments of `store` come as many bytes as its last one says.
 set -u
 umask 077
 LC_ALL=C

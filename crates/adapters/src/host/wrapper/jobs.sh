@@ -151,7 +151,7 @@ gate() { # DIR ATTEMPT KIND ARGUMENT...: becomes the job, once it is on disk whi
     exec 9>&-
     case $kind in
     command) clean "$@" ;;
-    fetch | install) clean "$0" "$kind" "$dir" "$last" "$@" ;;
+    fetch | install | patch | unpatch) clean "$0" "$kind" "$dir" "$last" "$@" ;;
     esac
 }
 

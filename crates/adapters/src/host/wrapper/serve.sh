@@ -8,7 +8,7 @@ serve() {
         printf '\nSERIN-1 broken neither /run nor %s can be written to\n' "$state" >&4
         exit 1
     }
-    trap 'rm -rf "$scratch"' EXIT
+    trap 'rm -rf "$scratch" "$state/.blob.$$"' EXIT
     trap 'exit 1' HUP INT TERM PIPE
     printf '\nSERIN-1 ready\n' >&4
     while IFS= read -r operation <&3 && IFS= read -r count <&3; do
@@ -19,7 +19,7 @@ serve() {
             count=$((count - 1))
         done
         case $operation in
-        hello | fence | observe | read | start | wait | look | haproxy) "op_$operation" "$@" ;;
+        hello | fence | observe | read | start | wait | look | haproxy | store | patches) "op_$operation" "$@" ;;
         *) end refused "unknown operation $operation" ;;
         esac
     done
@@ -30,5 +30,7 @@ mode=${1-}
 case $mode in
 serve | supervise | gate | fetch) "$mode" "$@" ;;
 install) install_build "$@" ;;
+patch) patch_files "$@" ;;
+unpatch) unpatch_files "$@" ;;
 *) echo "this is Serin's: see docs/wrapper.md" >&2; exit 64 ;;
 esac
