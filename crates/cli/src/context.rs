@@ -1,7 +1,7 @@
 //! What commands work with: the configuration, the journal, the ports, and who is asking.
 
 use crate::failure::{Code, Failure, chain};
-use crate::show::{Format, embargo};
+use crate::show::{Format, embargo, line};
 use serin_adapters::{
     alerts::Alerts,
     haproxy::HaProxy,
@@ -71,6 +71,13 @@ impl Context {
     /// Tells whether JSON is to be printed.
     pub(crate) fn json(&self) -> bool {
         self.format == Format::Json
+    }
+
+    /// Tells a person something; programs that read JSON get events only.
+    pub(crate) fn say(&self, text: impl AsRef<str>) {
+        if !self.json() {
+            line(text);
+        }
     }
 
     /// Connects the real ports. Nothing is reached before it is asked.

@@ -31,12 +31,21 @@ pub(crate) struct Asked<'a> {
 
 pub(crate) async fn show(context: &Context, recipe: &Recipe) -> Result<Code, Failure> {
     let planned = make(context, &context.ports()?, recipe).await?;
+    tell(context, &planned, recipe.detail()).await?;
+    Ok(Code::Done)
+}
+
+/// Shows a plan to a person or a program.
+pub(crate) async fn tell(
+    context: &Context,
+    planned: &Planned,
+    detail: Detail,
+) -> Result<(), Failure> {
     if context.json() {
         line(serde_json::to_string(&planned.plan).unwrap_or_default());
-    } else {
-        print(context, &planned, recipe.detail()).await?;
+        return Ok(());
     }
-    Ok(Code::Done)
+    print(context, planned, detail).await
 }
 
 /// Finds the build, observes everything, and plans.

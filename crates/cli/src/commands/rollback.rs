@@ -8,7 +8,6 @@ use super::{allowed, drive, plan};
 use crate::args::{self, Detail, Rollback, Undone};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure, chain};
-use crate::show::line;
 use serin_engine::{Command, History, NoWayBack, Run, Scope, Status, WayBack};
 use serin_journal::Scope as LeaseScope;
 use serin_model::{
@@ -30,10 +29,14 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
     }
     let scope = scope(&asked)?;
     if let Some(interrupted) = interrupted(context, &scope).await? {
+        if asked.dry_run {
+            context.say(format!("run {interrupted} is that rollback, and not over"));
+            return Ok(Code::Done);
+        }
         return go_on(context, interrupted, asked).await;
     }
     let way = find(context, &scope).await?;
-    confirm(&way, &asked)?;
+    confirm(context, &way, &asked)?;
     let ports = context.ports()?;
     let pace = match asked.pace {
         args::Pace::Careful => Pace::Careful,
@@ -41,7 +44,7 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
     };
     if asked.dry_run {
         let planned = make(context, &ports, way, pace, &asked.reason).await?;
-        plan::print(context, &planned, Detail::Steps).await?;
+        plan::tell(context, &planned, Detail::Steps).await?;
         return Ok(Code::Done);
     }
     let halted = halt_all(context, &way, &asked.reason).await?;
@@ -49,7 +52,7 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
     let way = find(context, &scope).await?;
     let planned = make(context, &ports, way, pace, &asked.reason).await?;
     if planned.plan.is_empty() {
-        line("nothing to do: every host has what was recorded before");
+        context.say("nothing to do: every host has what was recorded before");
         return Ok(Code::Done);
     }
     // Before the old run is given up: what is refused must leave it as it was.
@@ -57,7 +60,10 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
     for id in halted {
         let why = format!("rolled back: {}", asked.reason);
         let cancel = Command::Cancel { by: user(), why };
-        drive::drive(context, context.ports()?, id, Some(cancel)).await?;
+        let code = drive::drive(context, context.ports()?, id, Some(cancel)).await?;
+        if code != Code::Cancelled {
+            return Ok(code);
+        }
     }
     drive::begin(context, ports, (planned, Detail::Stages), &asked.past).await
 }
@@ -72,7 +78,7 @@ async fn interrupted(context: &Context, scope: &Scope) -> Result<Option<RunId>, 
 
 async fn go_on(context: &Context, id: RunId, asked: Rollback) -> Result<Code, Failure> {
     let (run, _) = records::load(context.journal.as_ref(), &id).await?;
-    line(format!("run {id} is that rollback, and not over: going on with it"));
+    context.say(format!("run {id} is that rollback, and not over: going on with it"));
     let resume = matches!(run.status, Status::Halted(_));
     let resume = resume.then(|| Command::Resume { by: user(), why: asked.reason });
     drive::drive(context, context.ports()?, id, resume).await
@@ -122,13 +128,13 @@ async fn find(context: &Context, scope: &Scope) -> Result<WayBack, Failure> {
 }
 
 /// Leaving environments out wants a person's yes.
-fn confirm(way: &WayBack, asked: &Rollback) -> Result<(), Failure> {
+fn confirm(context: &Context, way: &WayBack, asked: &Rollback) -> Result<(), Failure> {
     if way.left_out.is_empty() {
         return Ok(());
     }
     let left_out = way.left_out.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     if asked.yes {
-        line(format!("left as it is: {left_out}"));
+        context.say(format!("left as it is: {left_out}"));
         return Ok(());
     }
     Err(Failure::new(Code::Refused, format!("not everything can go back: {left_out}"))
@@ -174,7 +180,7 @@ async fn halt(context: &Context, id: &RunId, reason: &str) -> Result<(), Failure
         drive::drive(context, context.ports()?, id.clone(), Some(halt)).await?;
         return Ok(());
     };
-    line(format!("{holder} acts for run {id}; asking it to halt"));
+    context.say(format!("{holder} acts for run {id}; asking it to halt"));
     let request = Request { run: id.clone(), by, why, ask: Ask::Halt };
     drive::send(context, &environment, &request).await?;
     let end = context.clock.now().plus(HALTS_WITHIN);
@@ -281,7 +287,7 @@ async fn firing(
         let critical = reading.firing.iter().filter(|alert| alert.critical);
         let told: BTreeSet<String> = critical.map(alerts::told).collect();
         for alert in &told {
-            line(format!(
+            context.say(format!(
                 "{name}: {alert} fires now; it does not stop the rollback, new alerts do"
             ));
         }
