@@ -2,7 +2,7 @@
 
 use crate::machine::{Machine, done, until, until_async, web};
 use serin_model::plan::Action;
-use serin_model::{Build, BuildKind, PackageState, StepId};
+use serin_model::{Build, BuildKind, HostObservation, PackageState, StepId};
 use serin_runtime::ports::{Fence, HostPort, HostQuery, Job, JobEnd, Work};
 use std::fs;
 use std::process::Command;
@@ -97,6 +97,10 @@ impl Shop {
     }
 
     async fn package(&self) -> PackageState {
+        self.observe().await.package
+    }
+
+    async fn observe(&self) -> HostObservation {
         let query = HostQuery {
             host: web(),
             package: "demo".parse().unwrap(),
@@ -105,7 +109,7 @@ impl Shop {
             config_management: None,
             look: serin_runtime::ports::Look::State,
         };
-        self.machine.hosts("root").observe(&query).await.unwrap().package
+        self.machine.hosts("root").observe(&query).await.unwrap()
     }
 }
 
@@ -316,4 +320,29 @@ async fn an_install_that_would_remove_something_else_is_refused() {
         (12, "serin: installing demo 3.0-1 would remove: bystander ")
     );
     assert_eq!(shop.machine.ok("dpkg-query -Wf '${db:Status-Abbrev}' demo bystander"), "ii ii ");
+}
+
+#[tokio::test]
+async fn a_version_that_the_repository_has_pruned_is_installed_from_the_hosts_own_cache() {
+    let shop = Shop::open();
+    let (old, new) = (shop.build("1.0-1"), shop.build("2.0-1"));
+    shop.fetch_and_install(&old).await;
+    shop.fetch_and_install(&new).await;
+    fs::remove_file(shop.machine.root("/srv/repo/demo_1.0-1_all.deb")).unwrap();
+    shop.index();
+    shop.machine.ok("apt-get -q update");
+    shop.fetch_and_install(&old).await;
+}
+
+#[tokio::test]
+async fn a_host_knows_which_bytes_it_has_until_somebody_else_installs_others() {
+    let shop = Shop::open();
+    assert_eq!(shop.observe().await.sha256, None);
+    let (old, new) = (shop.build("1.0-1"), shop.build("2.0-1"));
+    shop.fetch_and_install(&old).await;
+    assert_eq!(shop.observe().await.sha256, Some(old.sha256));
+    shop.fetch_and_install(&new).await;
+    assert_eq!(shop.observe().await.sha256, Some(new.sha256));
+    shop.machine.ok("apt-get -y -q --allow-downgrades install demo=1.0-1");
+    assert_eq!(shop.observe().await.sha256, None, "nobody has proven these");
 }
