@@ -87,9 +87,12 @@ pub(crate) fn brief_alert() -> Scenario {
 }
 
 /// Fires an alert for one second when so much of the first stage's bake is watched; returns how much it was.
+///
+/// Alerts are read twice a second here: what lasts less than two polls may fall between two readings.
 fn alert_in_bake(lab: &Lab, version: &str, from: u64) -> Result<u64> {
     const BAKE: &str = "1/staging/bake";
-    let mut running = lab.serin_running(&["--json", "run", "to-canary", version])?;
+    let config = lab.changed_config(|text| text.replace("poll = \"1s\"", "poll = \"500ms\""))?;
+    let mut running = lab.serin_with(config.path(), &["--json", "run", "to-canary", version])?;
     let aim = |event: &Event| {
         event.is("bake-progressed", BAKE) && event.watched().is_some_and(|watched| watched >= from)
     };
