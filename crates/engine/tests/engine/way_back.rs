@@ -201,3 +201,33 @@ fn what_a_later_run_has_changed_is_not_undone_past_it() {
     let nothing = History(&runs).way_back(&Scope::Place(of("staging"), None)).unwrap_err();
     assert_eq!(nothing, NoWayBack::NothingChanged);
 }
+
+#[test]
+fn a_stage_that_wants_an_approval_waits_for_it_and_nothing_else_wants_one() {
+    let (mut world, _) = promoted();
+    let approve = || {
+        let (by, note) = ("eve".to_owned(), "looked at it".to_owned());
+        serin_engine::Input::Command(serin_engine::Command::Approve { by, note })
+    };
+    assert_eq!(world.input(approve()), Err(serin_engine::Refusal::NothingToApprove));
+    let waits = |world: &World| {
+        let mut steps = world.run.plan.steps();
+        steps.any(|(_, _, step)| {
+            matches!(step.action, Action::Approve { .. }) && world.run.in_flight(&step.id)
+        })
+    };
+    while !waits(&world) {
+        assert!(world.turn());
+    }
+    // A halt and a resumption in between change nothing about it.
+    world.halt();
+    for _ in 0..50 {
+        world.turn();
+    }
+    assert_eq!(world.input(approve()), Err(serin_engine::Refusal::NothingToApprove), "halted");
+    world.resume();
+    assert!(waits(&world));
+    world.input(approve()).unwrap();
+    world.drive();
+    assert_eq!(world.run.status, Status::Finished);
+}
