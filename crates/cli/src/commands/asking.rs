@@ -5,7 +5,7 @@ use crate::failure::{Code, Failure, chain};
 use crate::show::line;
 use serin_engine::environment::Canary;
 use serin_journal::{CommandId, LeaseRefused, Scope};
-use serin_model::{Environment, EnvironmentName};
+use serin_model::{Environment, EnvironmentName, FleetName};
 use serin_runtime::environment::moment::MomentError;
 use serin_runtime::environment::request::{ACCEPTED, answer_to};
 use serin_runtime::environment::stream::RecordError;
@@ -37,6 +37,21 @@ pub(crate) fn find<'a>(
         Failure::new(Code::Refused, format!("there is no environment {name}"))
             .hint(format!("there are: {}", known.join(", ")))
     })
+}
+
+/// Finds an environment in the configuration, and makes sure that it has the fleet.
+pub(crate) fn find_place<'a>(
+    context: &'a Context,
+    name: &EnvironmentName,
+    fleet: Option<&FleetName>,
+) -> Result<&'a Environment, Failure> {
+    let environment = find(context, name)?;
+    let Some(fleet) = fleet.filter(|fleet| !environment.fleets.contains_key(*fleet)) else {
+        return Ok(environment);
+    };
+    let known: Vec<&str> = environment.fleets.keys().map(FleetName::as_str).collect();
+    Err(Failure::new(Code::Refused, format!("{name} has no fleet {fleet}"))
+        .hint(format!("it has: {}", known.join(", "))))
 }
 
 /// Asks something that needs no load balancer, and returns the answer of whoever saw to it.

@@ -40,24 +40,11 @@ async fn place_hold(
     why: String,
     (until, mid_run): (Option<Timestamp>, MidRun),
 ) -> Result<Code, Failure> {
-    known_fleet(asking::find(context, &name)?, fleet.as_ref())?;
+    asking::find_place(context, &name, fleet.as_ref())?;
     let want = Want::PlaceHold { fleet, until, mid_run };
     let request = EnvironmentRequest { by: user(), why, want };
     let answer = asking::ask(context, &name, request).await?;
     asking::say(context, &name, &answer)
-}
-
-/// Refuses a fleet that the environment does not have.
-pub(crate) fn known_fleet(
-    environment: &Environment,
-    fleet: Option<&FleetName>,
-) -> Result<(), Failure> {
-    let Some(fleet) = fleet.filter(|fleet| !environment.fleets.contains_key(*fleet)) else {
-        return Ok(());
-    };
-    let known: Vec<&str> = environment.fleets.keys().map(FleetName::as_str).collect();
-    Err(Failure::new(Code::Refused, format!("{} has no fleet {fleet}", environment.name))
-        .hint(format!("it has: {}", known.join(", "))))
 }
 
 fn end(

@@ -1,5 +1,6 @@
 //! `serin plan`: what a run would do.
 
+use super::asking;
 use crate::args::{Detail, Place, Recipe};
 use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
@@ -94,22 +95,8 @@ fn expedited_place<'a>(context: &Context, recipe: &'a Recipe) -> Result<&'a Plac
         return Err(Failure::new(Code::Refused, "an expedited update has no place to go to")
             .hint("name one with --fleet, for example --fleet production/main"));
     };
-    let environment = context.config.topology.environments.get(&place.environment);
-    let Some(environment) = environment else {
-        let known = context.config.topology.environments.keys();
-        let known = known.map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let what = format!("there is no environment {}", place.environment);
-        return Err(Failure::new(Code::Refused, what).hint(format!("there are: {known}")));
-    };
-    match &place.fleet {
-        Some(fleet) if !environment.fleets.contains_key(fleet) => {
-            let known = environment.fleets.keys();
-            let known = known.map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let what = format!("{} has no fleet {fleet}", place.environment);
-            Err(Failure::new(Code::Refused, what).hint(format!("there are: {known}")))
-        }
-        Some(_) | None => Ok(place),
-    }
+    asking::find_place(context, &place.environment, place.fleet.as_ref())?;
+    Ok(place)
 }
 
 /// Observes everything, and plans.

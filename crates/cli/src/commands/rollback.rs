@@ -4,7 +4,7 @@
 //! crash cannot hurt: halt, plan, give up, begin. Interrupted anywhere, the same command goes on from there, because
 //! each part is read from the journal.
 
-use super::{allowed, drive, plan};
+use super::{allowed, asking, drive, plan};
 use crate::args::{self, Detail, Rollback, Undone};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure, chain};
@@ -27,7 +27,7 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
         return Err(Failure::new(Code::Refused, "the reason is empty")
             .hint("say why in a few words: it is recorded and shown to everybody"));
     }
-    let scope = scope(&asked)?;
+    let scope = scope(context, &asked)?;
     if let Some(interrupted) = interrupted(context, &scope).await? {
         if asked.dry_run {
             context.say(format!("run {interrupted} is that rollback, and not over"));
@@ -84,11 +84,12 @@ async fn go_on(context: &Context, id: RunId, asked: Rollback) -> Result<Code, Fa
     drive::drive(context, context.ports()?, id, resume).await
 }
 
-fn scope(asked: &Rollback) -> Result<Scope, Failure> {
+fn scope(context: &Context, asked: &Rollback) -> Result<Scope, Failure> {
     match (&asked.what, asked.release) {
         (None, true) => Ok(Scope::Release),
         (Some(Undone::Run(run)), false) => Ok(Scope::Run(run.clone())),
         (Some(Undone::Place(place)), false) => {
+            asking::find_place(context, &place.environment, place.fleet.as_ref())?;
             Ok(Scope::Place(place.environment.clone(), place.fleet.clone()))
         }
         (None, false) | (Some(_), true) => {

@@ -1,7 +1,6 @@
 //! `serin share`: showing a canary's share of traffic, setting it, and staying until a ramp is done.
 
 use super::asking::{self, Through, not_recorded};
-use super::hold::known_fleet;
 use crate::args::ShareOf;
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure};
@@ -25,12 +24,11 @@ struct Canaries<'a> {
 
 pub(crate) async fn run(context: &Context, what: ShareOf) -> Result<Code, Failure> {
     let ShareOf { place, percent, over, reason } = what;
-    let environment = asking::find(context, &place.environment)?;
+    let environment = asking::find_place(context, &place.environment, place.fleet.as_ref())?;
     let Some(fleet) = place.fleet else {
         return Err(Failure::new(Code::Refused, format!("{} is not one fleet", environment.name))
             .hint(format!("name its canary, for example {}/canary", environment.name)));
     };
-    known_fleet(environment, Some(&fleet))?;
     let canary = Canaries { context, ports: context.ports()?, environment, fleet };
     let Some(percent) = percent else { return canary.show().await };
     let percent = whole(&percent)?;
