@@ -9,9 +9,14 @@ use anyhow::{Context, Result, bail};
 /// A command that no other process of the machine is called like.
 const HUNG: [&str; 2] = ["sleep", "36061"];
 
-/// How long the lab's first stage bakes, and its third, in milliseconds.
-const SHORT_BAKE: u64 = 3000;
-const LONG_BAKE: u64 = 10_000;
+/// How long the bake is that a brief alert is aimed at, in milliseconds.
+const BAKE: u64 = 5000;
+
+/// How often it is aimed: on a busy machine the alert may be there too late.
+const AIMS: u32 = 4;
+
+/// How long the bake of staging's fleet is in the lab's configuration, in milliseconds.
+const FLEET_BAKE: u64 = 8000;
 
 pub(crate) fn hung_qa() -> Scenario {
     scenario("qa_that_hangs_is_ended_and_is_no_pass", |lab| {
@@ -75,9 +80,16 @@ pub(crate) fn brief_alert() -> Scenario {
         let before = oracle::versions(lab)?;
         let version = lab.publish(None)?;
         let mut seen = Vec::new();
-        for (part, from) in [("the middle", 1000), ("the last second", SHORT_BAKE - 1000)] {
-            let watched = alert_in_bake(lab, &version, from)
-                .with_context(|| format!("an alert in {part} of a bake"))?;
+        for (part, from) in [("the middle", 2000), ("the last second", BAKE - 1000)] {
+            let mut tries = 0..AIMS;
+            let watched = loop {
+                tries.next().with_context(|| format!("{part} of a bake was never hit"))?;
+                let hit = alert_in_bake(lab, &version, from)
+                    .with_context(|| format!("an alert in {part} of a bake"))?;
+                if let Some(watched) = hit {
+                    break watched;
+                }
+            };
             seen.push(format!("{part}, after {watched} ms"));
         }
         oracle::main_untouched(&before, lab)?;
@@ -86,15 +98,20 @@ pub(crate) fn brief_alert() -> Scenario {
     })
 }
 
-/// Fires an alert for one second when so much of the first stage's bake is watched; returns how much it was.
+/// Fires an alert for one second when so much of the first stage's bake is watched; returns how much it was, or
+/// nothing if the bake had passed before the alert was there.
 ///
 /// Alerts are read twice a second here: what lasts less than two polls may fall between two readings.
-fn alert_in_bake(lab: &Lab, version: &str, from: u64) -> Result<u64> {
-    const BAKE: &str = "1/staging/bake";
-    let config = lab.changed_config(|text| text.replace("poll = \"1s\"", "poll = \"500ms\""))?;
+fn alert_in_bake(lab: &Lab, version: &str, from: u64) -> Result<Option<u64>> {
+    const STEP: &str = "1/staging/bake";
+    let config = lab.changed_config(|text| {
+        let often = text.replace("poll = \"1s\"", "poll = \"500ms\"");
+        // The first stage's.
+        often.replacen("bake = \"2s\"", &format!("bake = \"{BAKE}ms\""), 1)
+    })?;
     let mut running = lab.serin_with(config.path(), &["--json", "run", "to-canary", version])?;
     let aim = |event: &Event| {
-        event.is("bake-progressed", BAKE) && event.watched().is_some_and(|watched| watched >= from)
+        event.is("bake-progressed", STEP) && event.watched().is_some_and(|watched| watched >= from)
     };
     let fired = events::until(&mut running, aim)?;
     lab.lab(&["break", "alert-briefly", "staging", "1"])?.expect(0)?;
@@ -105,10 +122,11 @@ fn alert_in_bake(lab: &Lab, version: &str, from: u64) -> Result<u64> {
         bail!("it halted because {reason}");
     }
     let events = events::all(&ended.log);
-    if events.iter().any(|event| event.is_done(BAKE)) {
-        bail!("the bake had passed");
+    if events.iter().any(|event| event.is_done(STEP)) {
+        give_up(lab)?;
+        return Ok(None);
     }
-    let failed = events.iter().find(|event| event.is("attempt-ended", BAKE));
+    let failed = events.iter().find(|event| event.is("attempt-ended", STEP));
     let after = failed.context("the bake did not end")?.at().saturating_sub(fired.at());
     if after > 2000 {
         bail!("the alert was noticed only after {after} ms");
@@ -116,17 +134,17 @@ fn alert_in_bake(lab: &Lab, version: &str, from: u64) -> Result<u64> {
     lab.serin(&["status"])?.says(&["halted in stage 1", "BriefAlert"])?;
     named_or_in_service(lab)?;
     give_up(lab)?;
-    fired.watched().context("a bake without progress")
+    fired.watched().map(Some).context("a bake without progress")
 }
 
 pub(crate) fn alertmanager_restarted() -> Scenario {
     scenario("an_alertmanager_that_restarts_is_waited_for_and_the_bake_begins_again", |lab| {
-        const BAKE: &str = "3/staging/bake";
+        const STEP: &str = "3/staging/bake";
         let before = oracle::versions(lab)?;
         let version = lab.publish(None)?;
         let mut running = lab.serin_running(&["--json", "run", "to-canary", &version])?;
         // Once while hosts are to be taken out, once in the middle of a bake.
-        for (kind, step) in [("attempt-started", "3/web-01.gstg/drain"), ("bake-progressed", BAKE)]
+        for (kind, step) in [("attempt-started", "3/web-01.gstg/drain"), ("bake-progressed", STEP)]
         {
             events::until(&mut running, |event| event.is(kind, step))?;
             lab.lab(&["break", "alertmanager-restart"])?.expect(0)?;
@@ -137,12 +155,12 @@ pub(crate) fn alertmanager_restarted() -> Scenario {
         ended.expect(0)?;
         let events = events::all(&ended.log);
         nothing_passes_unread(&events)?;
-        let passed = events.iter().find(|event| event.is_done(BAKE)).context("no bake")?;
+        let passed = events.iter().find(|event| event.is_done(STEP)).context("no bake")?;
         let read = events.iter().rfind(|event| {
             event.is_a("alerts-changed") && event.text() == "Pass" && event.at() < passed.at()
         });
         let watched = passed.at().saturating_sub(read.context("alerts were never read")?.at());
-        if watched < LONG_BAKE {
+        if watched < FLEET_BAKE {
             bail!("the bake passed {watched} ms after alerts could be read again");
         }
         oracle::delivered(lab, &version)?;
