@@ -367,6 +367,12 @@ pub fn is_watch(action: &Action) -> bool {
     matches!(action, Action::Guard | Action::Bake { .. } | Action::Approve { .. })
 }
 
+/// Tells whether a halt need not wait for the end of an action in flight: it only watches, and begins again when the
+/// run goes on. An exposure may take hours, and what it watches is why people halt.
+fn may_be_left(action: &Action) -> bool {
+    is_watch(action) || matches!(action, Action::Expose { .. })
+}
+
 /// How far a reading brings a bake: the sum of the gaps between good readings, none longer than two polls.
 fn bake(
     run: &Run,
@@ -402,7 +408,7 @@ fn rest(run: &Run) -> Vec<Event> {
 /// Tells whether a halting run can do nothing more: nothing is in flight, and no lane has anything due.
 fn is_safe(run: &Run) -> bool {
     run.lanes().iter().all(|lane| {
-        lane.in_flight().is_none_or(|step| is_watch(&step.action))
+        lane.in_flight().is_none_or(|step| may_be_left(&step.action))
             && lane.due(&run.status).is_none()
     })
 }

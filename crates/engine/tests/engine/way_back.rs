@@ -231,3 +231,22 @@ fn a_stage_that_wants_an_approval_waits_for_it_and_nothing_else_wants_one() {
     world.drive();
     assert_eq!(world.run.status, Status::Finished);
 }
+
+#[test]
+fn a_halt_does_not_wait_for_an_exposure_which_begins_again_afterwards() {
+    let (world, _) = promoted();
+    let exposes = |world: &World| {
+        let mut steps = world.run.plan.steps();
+        let step = steps.find(|(_, _, step)| matches!(step.action, Action::Expose { .. }));
+        step.map(|(_, _, step)| step.id.clone()).filter(|step| world.run.in_flight(step))
+    };
+    let mut world = until(world, |world| exposes(world).is_some());
+    let step = exposes(&world).unwrap();
+    world.halt();
+    world.input(serin_engine::Input::Tick).unwrap();
+    assert!(matches!(world.run.status, Status::Halted(_)), "{:?}", world.run.status);
+    world.adopt(2);
+    world.resume();
+    let world = until(world, |world| world.run.is_done(&step));
+    assert_eq!(world.run.attempts(&step), 2);
+}
