@@ -113,6 +113,18 @@ impl<'a> History<'a> {
         given.or_else(any)
     }
 
+    /// Returns the last run that has changed a host of a fleet, or may have.
+    pub fn last_change(
+        self,
+        environment: &EnvironmentName,
+        fleet: &FleetName,
+    ) -> Option<&'a RunId> {
+        let here = |change: &Change<'_>| change.environment == environment && change.fleet == fleet;
+        let changed =
+            |(place, (_, run)): &(usize, &(RunId, Run))| changes_of(*place, run).any(|c| here(&c));
+        self.0.iter().enumerate().rfind(changed).map(|(_, (id, _))| id)
+    }
+
     fn changes(self) -> impl Iterator<Item = Change<'a>> {
         self.0.iter().enumerate().flat_map(|(place, (_, run))| changes_of(place, run))
     }

@@ -36,11 +36,11 @@ pub(crate) fn prepare_first(mut stages: Vec<Stage>) -> Vec<Stage> {
     for index in 0..stages.len() {
         let (before, rest) = stages.split_at_mut(index);
         let Some(stage) = rest.first_mut() else { break };
-        let first = before.iter_mut().find(|s| s.environment == stage.environment);
         let prepares = |phase: &Phase| place(phase, 0) == Place::Prepare(2);
-        let Some(target) = first.and_then(|s| s.phases.iter_mut().find(|p| prepares(p))) else {
-            continue;
-        };
+        // The first stage of the environment may change nothing but a record.
+        let mut earlier = before.iter_mut().filter(|s| s.environment == stage.environment);
+        let target = earlier.find_map(|s| s.phases.iter_mut().find(|phase| prepares(phase)));
+        let Some(target) = target else { continue };
         for phase in stage.phases.extract_if(.., |phase| prepares(phase)) {
             add(target, phase);
         }

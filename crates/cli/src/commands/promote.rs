@@ -5,10 +5,10 @@ use crate::args::{Detail, Promote};
 use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::show::line;
-use serin_engine::{Run, Status};
+use serin_engine::{History, Run, Status};
 use serin_model::{
-    Build, Environment, Exposure, HostObservation, Pace, Pipeline, RunId, Timestamp, Verdict,
-    verdict::seconds,
+    Build, Environment, EnvironmentName, Exposure, FleetName, HostObservation, Pace, Pipeline,
+    PipelineName, RunId, Timestamp, Verdict, verdict::seconds,
 };
 use serin_runtime::perform::observe_environments;
 use serin_runtime::{alerts::judge, ports::Ports, records};
@@ -21,16 +21,10 @@ pub(crate) async fn run(context: &Context, asked: Promote) -> Result<Code, Failu
     let runs = rollback::history(context).await?;
     let build = on_canary(context, &ports, (environment, exposure), &runs).await?;
     if asked.why_not || asked.if_ready {
-        let missing = missing(context, &ports, environment, (&build, &runs)).await?;
-        if context.json() {
-            line(serde_json::to_string(&missing).unwrap_or_default());
-        } else if missing.is_empty() {
-            line(format!("{} can be promoted: nothing is missing", build.version));
-        } else {
-            line(format!("{} is not ready:", build.version));
-            missing.iter().map(|what| format!("  {what}")).for_each(line);
-        }
+        let place = (environment, exposure, &pipeline.name);
+        let missing = missing(context, &ports, place, (&build, &runs)).await?;
         if asked.why_not || !missing.is_empty() {
+            tell(context, &build, &missing);
             return Ok(if missing.is_empty() { Code::Done } else { Code::Blocked });
         }
     }
@@ -39,6 +33,17 @@ pub(crate) async fn run(context: &Context, asked: Promote) -> Result<Code, Failu
     let wanted = plan::Asked { pipeline, build: &build, pace: Pace::Careful, back: None, passed };
     let planned = plan::plan(context, &ports, wanted).await?;
     drive::begin(context, ports, (planned, Detail::Stages), &asked.past).await
+}
+
+fn tell(context: &Context, build: &Build, missing: &[String]) {
+    if context.json() {
+        line(serde_json::to_string(missing).unwrap_or_default());
+    } else if missing.is_empty() {
+        line(format!("{} can be promoted: nothing is missing", build.version));
+    } else {
+        line(format!("{} is not ready:", build.version));
+        missing.iter().map(|what| format!("  {what}")).for_each(line);
+    }
 }
 
 /// Finds the canary that a pipeline goes on from.
@@ -107,18 +112,15 @@ async fn on_canary(
 async fn missing(
     context: &Context,
     ports: &Ports,
-    environment: &Environment,
+    (environment, exposure, pipeline): (&Environment, &Exposure, &PipelineName),
     (build, runs): (&Build, &[(RunId, Run)]),
 ) -> Result<Vec<String>, Failure> {
     let mut missing = Vec::new();
-    let delivered = runs.iter().rev().find(|(_, run)| {
-        run.status == Status::Finished
-            && run.plan.build.sha256 == build.sha256
-            && run.plan.back.is_none()
-    });
-    match delivered {
-        None => missing.push("no run has taken it to the canary and passed every gate".to_owned()),
-        Some((id, _)) => {
+    match proven(runs, (&environment.name, &exposure.fleet), (build, pipeline)) {
+        None => missing.push(
+            "no run has passed every gate with it since its canary was last changed".to_owned(),
+        ),
+        Some(id) => {
             let baked = context.clock.now().since(finished(context, id).await?);
             let wanted = context.config.promotion.baked_for;
             if baked < wanted {
@@ -140,6 +142,29 @@ async fn missing(
         }
     }
     Ok(missing)
+}
+
+/// Finds the run that has proven a build: one with gates, finished, that nothing has changed the canary after. A
+/// rollback or an expedited update proves nothing, nor does an earlier promotion.
+fn proven<'a>(
+    runs: &'a [(RunId, Run)],
+    (environment, fleet): (&EnvironmentName, &FleetName),
+    (build, promotion): (&Build, &PipelineName),
+) -> Option<&'a RunId> {
+    let proves = |run: &Run| {
+        run.status == Status::Finished
+            && run.plan.build.sha256 == build.sha256
+            && run.plan.pace == Pace::Careful
+            && run.plan.back.is_none()
+            && run.plan.pipeline != *promotion
+    };
+    let last = History(runs).last_change(environment, fleet);
+    let since = runs.iter().rev().scan(false, |over, (id, run)| {
+        let this = (!*over).then_some((id, run));
+        *over |= Some(id) == last;
+        this
+    });
+    since.filter(|(_, run)| proves(run)).map(|(id, _)| id).next()
 }
 
 async fn finished(context: &Context, id: &RunId) -> Result<Timestamp, Failure> {

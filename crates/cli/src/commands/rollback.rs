@@ -48,15 +48,9 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
         return Ok(Code::Done);
     }
     let halted = halt_all(context, &way, &asked.reason).await?;
-    // A run that was going on may have changed more hosts until it halted.
-    let way = find(context, &scope).await?;
-    let planned = make(context, &ports, way, pace, &asked.reason).await?;
-    if planned.plan.is_empty() {
-        context.say("nothing to do: every host has what was recorded before");
-        return Ok(Code::Done);
-    }
-    // Before the old run is given up: what is refused must leave it as it was.
-    allowed::check(context, &planned.plan, &(&asked.past).into()).await?;
+    let planned = allowed_plan(context, &ports, (&scope, pace), &asked).await;
+    // What is refused leaves the old run as it is: halted.
+    let planned = planned.map_err(|failure| stays_halted(failure, &halted))?;
     for id in halted {
         let why = format!("rolled back: {}", asked.reason);
         let cancel = Command::Cancel { by: user(), why };
@@ -66,6 +60,30 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
         }
     }
     drive::begin(context, ports, (planned, Detail::Stages), &asked.past).await
+}
+
+/// Plans once nothing goes on any more: a run may have changed more hosts until it halted.
+async fn allowed_plan(
+    context: &Context,
+    ports: &Ports,
+    (scope, pace): (&Scope, Pace),
+    asked: &Rollback,
+) -> Result<plan::Planned, Failure> {
+    let way = find(context, scope).await?;
+    let planned = make(context, ports, way, pace, &asked.reason).await?;
+    allowed::check(context, &planned.plan, &(&asked.past).into()).await?;
+    Ok(planned)
+}
+
+fn stays_halted(failure: Failure, halted: &[RunId]) -> Failure {
+    if halted.is_empty() {
+        return failure;
+    }
+    let runs = halted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let hint = failure.hint.clone().map(|hint| format!("{hint}; ")).unwrap_or_default();
+    failure.hint(format!(
+        "{hint}nothing was rolled back, and {runs} stays halted: serin resume or cancel"
+    ))
 }
 
 /// Finds a rollback of the same that has begun and is not over: nobody needs a second one.

@@ -250,3 +250,16 @@ fn a_halt_does_not_wait_for_an_exposure_which_begins_again_afterwards() {
     let world = until(world, |world| world.run.is_done(&step));
     assert_eq!(world.run.attempts(&step), 2);
 }
+
+#[test]
+fn the_last_run_that_changed_a_fleet_is_known() {
+    let (world, runs, _) = half_promoted();
+    let last = |fleet| History(&runs).last_change(&of("production"), &of(fleet)).cloned();
+    assert_eq!(last("main"), Some(of("r-2")));
+    assert_eq!(last("canary"), Some(of("r-1")), "the promotion leaves the canary alone");
+    assert_eq!(last("other"), None);
+    let back = roll_back(&world, &runs, &Scope::Run(of("r-2")), Pace::Careful).unwrap();
+    let runs = [runs.as_slice(), &[(of("r-3"), back.run)]].concat();
+    let main = History(&runs).last_change(&of("production"), &of("main"));
+    assert_eq!(main, Some(&of("r-2")), "a rollback that has begun nothing has changed nothing");
+}

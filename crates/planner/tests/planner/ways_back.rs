@@ -132,3 +132,26 @@ fn a_forecast_counts_the_hosts_that_go_one_after_the_other() {
     let expedited = serin_planner::forecast(&back, minute);
     assert!(expedited > minute * 4 && expedited < minute * 5, "{expedited:?}");
 }
+
+#[test]
+fn every_host_is_prepared_first_even_if_the_first_stage_changes_a_record_only() {
+    let mut installation = on_canary();
+    let (forward, _) = plan(request(&installation)).unwrap();
+    installation.succeed(&forward);
+    go_back(&mut installation, Pace::Careful);
+    // Main's other hosts have gone back already; its record, gitaly, the canary and the deploy host have not.
+    let back = installation.back.as_mut().unwrap();
+    back.hosts.retain(|host, _| {
+        !host.as_str().starts_with("web-0") && !host.as_str().starts_with("api-0")
+    });
+    let back = back.clone();
+    let pipelines = pipelines(&installation);
+    let recipes = Recipes { topology: &installation.topology, pipelines: &pipelines };
+    installation.pipeline = recipes.rollback(of("rollback"), &back, Pace::Careful);
+    let (plan, _) = plan(request(&installation)).unwrap();
+    let steps: Vec<&str> = plan.steps().map(|(_, _, step)| step.action.name()).collect();
+    let install = steps.iter().position(|name| *name == "install").unwrap();
+    let fetch = steps.iter().rposition(|name| *name == "fetch").unwrap();
+    assert!(fetch < install, "{steps:?}");
+    assert_eq!(steps.iter().filter(|name| **name == "fetch").count(), 4);
+}
