@@ -172,3 +172,98 @@ async fn finished(context: &Context, id: &RunId) -> Result<Timestamp, Failure> {
     let last = events.last().map(|(record, _)| record.at);
     Ok(last.unwrap_or(Timestamp::from_millis(0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serin_engine::Event;
+    use serin_model::{
+        Action, Back, BuildKind, Lane, Phase, Plan, Stage, Step, StepId, Subject, Topology,
+    };
+    use std::path::Path;
+
+    fn topology() -> Topology {
+        let example = include_str!("../../../../examples/gitlab.toml");
+        serin_config::parse(example, Path::new("serin.toml")).unwrap().topology
+    }
+
+    fn plan(pipeline: &str) -> Plan {
+        Plan {
+            pipeline: pipeline.parse().unwrap(),
+            build: Build {
+                package: "gitlab-ee".parse().unwrap(),
+                version: "2.0".parse().unwrap(),
+                sha256: "ab".repeat(32).parse().unwrap(),
+                size: 1,
+                kind: BuildKind::Official,
+            },
+            topology: topology(),
+            stages: Vec::new(),
+            pace: Pace::Careful,
+            back: None,
+            tolerated: BTreeMap::new(),
+            why: None,
+        }
+    }
+
+    fn started(plan: Plan) -> Run {
+        let mut run =
+            Run::new(&Event::Started { plan: Box::new(plan), by: "ada".to_owned() }).unwrap();
+        run.apply(&Event::Adopted { term: 1, by: "ada".to_owned() }).unwrap();
+        run
+    }
+
+    fn finished(plan: Plan) -> Run {
+        let mut run = started(plan);
+        run.apply(&Event::Finished).unwrap();
+        run
+    }
+
+    /// A run that has begun to install something on a host of the canary.
+    fn changes_canary() -> Run {
+        let host = "web-cny-01.gprd";
+        let action = Action::Install { from: Some("1.0".parse().unwrap()) };
+        let step = Step { id: StepId::new(6, host, &action, None), action };
+        let id = step.id.clone();
+        let lane = Lane { subject: Subject::Host(host.parse().unwrap()), steps: vec![step] };
+        let phases = vec![Phase { title: "deploy".to_owned(), lanes: vec![lane] }];
+        let (number, title) = (6, "canary".to_owned());
+        let environment = "production".parse().unwrap();
+        let mut plan = plan("to-canary");
+        plan.stages = vec![Stage { number, title, environment, phases }];
+        let mut run = started(plan);
+        run.apply(&Event::AttemptStarted { step: id, attempt: 1, term: 1 }).unwrap();
+        run
+    }
+
+    fn proven_by(runs: Vec<Run>) -> Option<String> {
+        let ids = (1..).map(|number| format!("r-{number}").parse().unwrap());
+        let runs: Vec<(RunId, Run)> = ids.zip(runs).collect();
+        let place = (&"production".parse().unwrap(), &"canary".parse().unwrap());
+        let wanted = plan("to-canary").build;
+        proven(&runs, place, (&wanted, &"to-main".parse().unwrap())).map(ToString::to_string)
+    }
+
+    #[test]
+    fn only_a_finished_run_with_gates_proves_a_build() {
+        assert_eq!(proven_by(vec![finished(plan("to-canary"))]), Some("r-1".to_owned()));
+        let back = Back { undoes: [].into(), hosts: [].into(), records: Vec::new() };
+        let other = Build { sha256: "cd".repeat(32).parse().unwrap(), ..plan("x").build };
+        for (what, run) in [
+            ("one on its way", started(plan("to-canary"))),
+            ("a promotion", finished(plan("to-main"))),
+            ("an expedited one", finished(Plan { pace: Pace::Expedited, ..plan("expedited") })),
+            ("a rollback", finished(Plan { back: Some(back), ..plan("rollback") })),
+            ("one of another build", finished(Plan { build: other, ..plan("to-canary") })),
+        ] {
+            assert_eq!(proven_by(vec![run]), None, "{what} proves it");
+        }
+    }
+
+    #[test]
+    fn what_was_proven_before_the_canary_was_changed_is_not_proven_now() {
+        let pass = || finished(plan("to-canary"));
+        assert_eq!(proven_by(vec![pass(), changes_canary()]), None);
+        assert_eq!(proven_by(vec![changes_canary(), pass()]), Some("r-2".to_owned()));
+    }
+}
