@@ -1,7 +1,8 @@
 //! The order of work across the stages of an environment: what an expedited plan makes of them, and a rollback.
 //!
-//! At the expedited pace they become one, so that nothing waits but for what must come before: what is done while hosts serve (config management, records, checks and fetches) is done for all of them first; hosts
-//! are changed in the order of the stages, all hosts of a stage at once.
+//! At the expedited pace they become one, so that nothing waits but for what must come before: what is done while hosts
+//! serve (config management, records, checks and fetches) is done for all of them first; hosts are changed in the order of
+//! the stages, all hosts of a stage at once.
 
 use serin_model::{Action, Lane, Phase, Stage};
 
