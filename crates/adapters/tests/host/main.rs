@@ -16,4 +16,6 @@ mod packages;
 #[cfg(test)]
 mod patches;
 #[cfg(test)]
+mod rollouts;
+#[cfg(test)]
 mod haproxy;

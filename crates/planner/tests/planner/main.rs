@@ -11,6 +11,7 @@ mod golden;
 mod ways_back;
 #[cfg(test)]
 mod linter;
+mod patches;
 #[cfg(test)]
 #[expect(clippy::wildcard_enum_match_arm, reason = "the claim is about these actions")]
 mod properties;
