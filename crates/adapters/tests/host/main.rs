@@ -16,6 +16,6 @@ mod packages;
 #[cfg(test)]
 mod patches;
 #[cfg(test)]
-mod rollouts;
+mod patches_and_builds;
 #[cfg(test)]
 mod haproxy;

@@ -8,10 +8,11 @@ mod installation;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod patches;
+#[cfg(test)]
 mod ways_back;
 #[cfg(test)]
 mod linter;
-mod patches;
 #[cfg(test)]
 #[expect(clippy::wildcard_enum_match_arm, reason = "the claim is about these actions")]
 mod properties;

@@ -1,4 +1,4 @@
-//! Patches: plans about one, and rollouts that keep one.
+//! Patches: plans about one, and runs that keep one.
 
 use crate::golden::{SMALL, golden, request};
 use crate::installation::{Installation, build, of, to_main};
@@ -111,7 +111,7 @@ fn a_host_with_another_version_is_refused() {
 }
 
 #[test]
-fn a_rollout_puts_a_patch_on_again_before_a_service_loads_what_it_installed() {
+fn a_run_puts_a_patch_on_again_before_a_service_loads_what_it_installed() {
     let mut installation = Installation::new(SMALL);
     installation.overlays = vec![overlay("2.0")];
     let (plan, report) = plan(request(&installation)).unwrap();
@@ -146,9 +146,9 @@ fn a_host_that_has_the_build_and_lost_the_patch_gets_it_with_its_services_told()
     let (again, _) = plan(request(&installation)).unwrap();
     let told: Vec<(String, Vec<ServiceName>)> = again
         .steps()
-        .filter_map(|(_, lane, step)| match &step.action {
-            Action::Patch { services, .. } => Some((lane.subject.to_string(), services.clone())),
-            _ => None,
+        .filter_map(|(_, lane, step)| {
+            let Action::Patch { services, .. } = &step.action else { return None };
+            Some((lane.subject.to_string(), services.clone()))
         })
         .collect();
     let web = told.iter().find(|(host, _)| host.starts_with("web-cny")).expect("the canary");
