@@ -29,3 +29,5 @@ mod crash;
 mod speed;
 #[cfg(test)]
 mod way_back;
+#[cfg(test)]
+mod withdrawal;
