@@ -33,7 +33,7 @@ fn recipe(pipeline: &Pipeline) -> String {
         let work = match &stage.work {
             WorkSpec::Migrations => "migrations".to_owned(),
             WorkSpec::PostDeploymentMigrations => "post-deployment migrations".to_owned(),
-            WorkSpec::DeployHost => "deploy host".to_owned(),
+            WorkSpec::Patch | WorkSpec::DeployHost => "deploy host".to_owned(),
             WorkSpec::Roles(roles) => format!("{roles:?}"),
         };
         let exposure = stage.exposure.as_ref().map_or(String::new(), |exposure| {

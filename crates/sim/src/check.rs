@@ -212,6 +212,8 @@ impl World {
                                 | Action::Install { .. }
                                 | Action::Reconfigure
                                 | Action::Activate
+                                | Action::Patch { .. }
+                                | Action::Unpatch { .. }
                                 | Action::Ready
                         )
                     };

@@ -233,6 +233,8 @@ impl Sim {
             passed,
             pace: serin_model::Pace::Careful,
             back: None,
+            patching: None,
+            overlays: &[],
         };
         let (plan, PlanReport { .. }) =
             serin_planner::plan(request).map_err(|error| error.to_string())?;

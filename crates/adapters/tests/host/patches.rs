@@ -3,7 +3,7 @@
 use crate::machine::{Machine, done, until, web};
 use serin_model::plan::Action;
 use serin_model::{CarriedState, FileChange, Patch, PatchId, PatchedFile, Sha256, StepId};
-use serin_runtime::ports::{Fence, HostPort, Job, JobEnd, PortError, Work};
+use serin_runtime::ports::{Fence, HostPort, HostQuery, Job, JobEnd, PortError, Work};
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -138,8 +138,9 @@ impl Patched {
     }
 
     async fn carried(&self) -> String {
-        let carried = self.machine.hosts("root").patches(&web()).await.unwrap();
-        let shown = carried.into_iter().map(|patch| {
+        let query = HostQuery { package: "demo".parse().unwrap(), ..crate::observe::query() };
+        let seen = self.machine.hosts("root").observe(&query).await.unwrap();
+        let shown = seen.patches.into_iter().map(|patch| {
             assert_eq!((patch.id, patch.package.as_str()), (id(), "demo"));
             let state = match patch.state {
                 CarriedState::Applied => "applied".to_owned(),

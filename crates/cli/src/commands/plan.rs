@@ -1,13 +1,14 @@
 //! `serin plan`: what a run would do.
 
 use super::asking;
+use super::patch::{self, Kept, Proven};
 use crate::args::{Detail, Place, Recipe};
 use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
 use crate::show::{embargo, line, lines};
 use serin_model::{
-    Back, Build, Environment, Observed, Pace, Pipeline, PipelineName, Plan, Subject,
-    verdict::seconds,
+    Back, Build, Environment, Observed, Pace, Patching, Pipeline, PipelineName, PlacedOverlay,
+    Plan, Subject, verdict::seconds,
 };
 use serin_planner::{PlanReport, Recipes, Request, check_plan};
 use serin_runtime::{perform::observe_environments, ports::Ports, records};
@@ -18,6 +19,8 @@ use std::time::Duration;
 pub(crate) struct Planned {
     pub(crate) plan: Plan,
     pub(crate) report: PlanReport,
+    /// Builds that were found to contain patches; recorded when the plan becomes a run.
+    pub(crate) proven: Vec<Proven>,
 }
 
 /// What is planned, and how.
@@ -26,6 +29,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) build: &'a Build,
     pub(crate) pace: Pace,
     pub(crate) back: Option<&'a Back>,
+    /// The patch that is put on hosts or taken off, with what it makes of their versions.
+    pub(crate) patching: Option<(&'a Patching, &'a [PlacedOverlay])>,
     /// Stages whose gates the build has passed before.
     pub(crate) passed: BTreeSet<u32>,
 }
@@ -61,7 +66,8 @@ pub(crate) async fn make(
     }
     let pipeline = pipeline(context, &recipe.pipeline)?;
     let passed = passed(context, pipeline, &build).await?;
-    let asked = Asked { pipeline, build: &build, pace: Pace::Careful, back: None, passed };
+    let asked =
+        Asked { pipeline, build: &build, pace: Pace::Careful, back: None, patching: None, passed };
     plan(context, ports, asked).await
 }
 
@@ -84,7 +90,14 @@ async fn expedited(
     let name = recipe.pipeline.clone();
     let pipeline = recipes.expedited(name, &place.environment, place.fleet.as_ref());
     let passed = BTreeSet::new();
-    let asked = Asked { pipeline: &pipeline, build, pace: Pace::Expedited, back: None, passed };
+    let asked = Asked {
+        pipeline: &pipeline,
+        build,
+        pace: Pace::Expedited,
+        back: None,
+        patching: None,
+        passed,
+    };
     let mut planned = plan(context, ports, asked).await?;
     planned.plan.why = Some(reason.clone());
     Ok(planned)
@@ -105,14 +118,31 @@ pub(crate) async fn plan(
     ports: &Ports,
     asked: Asked<'_>,
 ) -> Result<Planned, Failure> {
-    let Asked { pipeline, build, pace, back, passed } = asked;
+    let Asked { pipeline, build, pace, back, patching, passed } = asked;
+    let kept = match patching {
+        Some(_) => Kept::default(),
+        None => patch::keep(context, pipeline, build, back).await?,
+    };
+    let (patching, overlays) = match patching {
+        Some((patching, overlays)) => (Some(patching), overlays),
+        None => (None, kept.overlays.as_slice()),
+    };
     let topology = &context.config.topology;
     let names: BTreeSet<_> = pipeline.stages.iter().map(|stage| &stage.environment).collect();
     let environments: Vec<&Environment> =
         names.into_iter().filter_map(|name| topology.environments.get(name)).collect();
     let observed: Observed = observe_environments(ports, topology, environments).await;
-    let request =
-        Request { topology, pipeline, build, observed: &observed, passed: &passed, pace, back };
+    let request = Request {
+        topology,
+        pipeline,
+        build,
+        observed: &observed,
+        passed: &passed,
+        pace,
+        back,
+        patching,
+        overlays,
+    };
     let (plan, report) = serin_planner::plan(request).map_err(|error| {
         Failure::new(Code::Refused, format!("could not plan {}: {error}", pipeline.name))
             .hint("nothing was changed; `serin doctor` looks at everything that a run needs")
@@ -126,7 +156,7 @@ pub(crate) async fn plan(
         )
         .hint("the pipeline in serin.toml asks for it; nothing was changed"));
     }
-    Ok(Planned { plan, report })
+    Ok(Planned { plan, report, proven: kept.proven })
 }
 
 pub(crate) fn pipeline<'a>(
@@ -185,7 +215,7 @@ pub(crate) async fn print(
     planned: &Planned,
     detail: Detail,
 ) -> Result<(), Failure> {
-    let Planned { plan, report } = planned;
+    let Planned { plan, report, proven: _ } = planned;
     let build = &plan.build;
     line(format!(
         "{}: {} {} ({}, SHA-256 {})",

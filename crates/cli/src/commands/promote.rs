@@ -30,7 +30,14 @@ pub(crate) async fn run(context: &Context, asked: Promote) -> Result<Code, Failu
     }
     drive::free(context, pipeline).await?;
     let passed = plan::passed(context, pipeline, &build).await?;
-    let wanted = plan::Asked { pipeline, build: &build, pace: Pace::Careful, back: None, passed };
+    let wanted = plan::Asked {
+        pipeline,
+        build: &build,
+        pace: Pace::Careful,
+        back: None,
+        patching: None,
+        passed,
+    };
     let planned = plan::plan(context, &ports, wanted).await?;
     drive::begin(context, ports, (planned, Detail::Stages), &asked.past).await
 }
@@ -201,6 +208,8 @@ mod tests {
             stages: Vec::new(),
             pace: Pace::Careful,
             back: None,
+            patching: None,
+            overlays: Vec::new(),
             tolerated: BTreeMap::new(),
             why: None,
         }
