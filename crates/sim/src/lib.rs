@@ -29,7 +29,9 @@ mod journal;
 pub mod scenario;
 
 pub use faults::{Fault, Faults, Kill, Trouble};
-pub use scenario::{AfterHalt, Ending, Report, Scenario, Sim, simulate, simulate_rollback};
+pub use scenario::{
+    AfterHalt, Ending, Report, Scenario, Sim, simulate, simulate_patch, simulate_rollback,
+};
 pub use serin_engine::Command;
 pub use serin_model::Reason;
 pub use serin_runtime::Ended;

@@ -4,8 +4,10 @@
 //! under a paused, single-threaded tokio runtime.
 
 mod back;
+mod patch;
 
 pub use back::simulate_rollback;
+pub use patch::simulate_patch;
 
 use crate::faults::Faults;
 use crate::installation;

@@ -13,7 +13,7 @@ pub(crate) enum PatchCommand {
     ///
     /// Each host has all of the patch or nothing of it. Hosts whose services have loaded a file of it are drained one after
     /// the other; a host that does not run well with it goes back by itself, and the run halts. The canary takes no new
-    /// build that does not contain the patch, and other rollouts put it on again.
+    /// build that does not contain the patch, and other runs put it on again.
     Apply(PatchApply),
     /// Take a patch off hosts: files are as they were before it
     Remove(PatchRemove),
@@ -23,7 +23,7 @@ pub(crate) enum PatchCommand {
         #[arg(long)]
         all: bool,
     },
-    /// Give a patch up without touching hosts: builds need not contain it, and rollouts do not keep it
+    /// Give a patch up without touching hosts: builds need not contain it, and runs do not keep it
     Withdraw {
         /// The patch: the first digits of its id, as `serin patch list` shows it
         #[arg(value_name = "PATCH")]

@@ -1,4 +1,4 @@
-//! Patches: what a plan about one does to hosts, and how a rollout keeps those that hosts are to have.
+//! Patches: what a plan about one does to hosts, and how other runs keep those that hosts are to have.
 
 use super::{Stages, phase};
 use crate::report::{Note, PlanError, PlanReport};
