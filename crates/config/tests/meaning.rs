@@ -175,6 +175,12 @@ fn the_first_pattern_that_fits_decides_the_kind() {
     assert_eq!(kind("13.1.0-rc42.ee.0"), BuildKind::Candidate);
     assert_eq!(kind("13.1.0-ee.0"), BuildKind::Official);
     assert_eq!(kind("13.1.0-ce.0"), BuildKind::Unknown);
+    let down = repository.downgrades.as_ref().expect("a list");
+    assert_eq!(
+        down.iter().copied().collect::<Vec<_>>(),
+        [BuildKind::Candidate, BuildKind::Official]
+    );
+    assert_eq!(read(BASE).repository.downgrades, None, "any kind may");
 }
 
 #[test]

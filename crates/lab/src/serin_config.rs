@@ -153,7 +153,7 @@ pub(crate) fn render(topology: &Topology, paths: &Paths) -> String {
          [profile]\n\
          running_version = [\"/usr/local/bin/running-version\", \"{{service}}\"]\n\n\
          [repository]\nurl = \"http://{OPS_ADDRESS}/repo\"\nsuite = \"bookworm\"\n\
-         keyring = \"{}\"\n\n\
+         keyring = \"{}\"\ndowngrades = [\"candidate\", \"official\"]\n\n\
          [[repository.kinds]]\nkind = \"nightly\"\nversion = \"*+rnightly*\"\n\
          [[repository.kinds]]\nkind = \"candidate\"\nversion = \"*-rc*\"\n\
          [[repository.kinds]]\nkind = \"official\"\nversion = \"*-ee.*\"\n\n\

@@ -45,6 +45,11 @@ pub enum Note {
         /// How many hosts.
         count: usize,
     },
+    /// The configuration lets builds of this kind follow newer versions.
+    MayGoDown {
+        /// What the build is.
+        kind: BuildKind,
+    },
     /// Hosts of one fleet run different versions.
     MixedFleet {
         /// The environment.
@@ -214,6 +219,11 @@ impl fmt::Display for Note {
                 f,
                 "stage {stage}: from {from} to {to} is a downgrade in Debian's order on {count} \
                  host(s); apt will be told so"
+            ),
+            Self::MayGoDown { kind } => write!(
+                f,
+                "the build is {kind}: `repository.downgrades` lets it follow versions that are newer in \
+                 Debian's order"
             ),
             Self::MixedFleet { environment, fleet, versions } => {
                 let versions: Vec<String> =

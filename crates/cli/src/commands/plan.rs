@@ -7,10 +7,10 @@ use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
 use crate::show::{embargo, line, lines};
 use serin_model::{
-    Back, Build, Environment, Observed, Pace, Patching, Pipeline, PipelineName, PlacedOverlay,
-    Plan, Subject, verdict::seconds,
+    Back, Build, BuildKind, Environment, Observed, Pace, Patching, Pipeline, PipelineName,
+    PlacedOverlay, Plan, Subject, verdict::seconds,
 };
-use serin_planner::{PlanReport, Recipes, Request, check_plan};
+use serin_planner::{Note, PlanReport, Recipes, Request, check_plan};
 use serin_runtime::{perform::observe_environments, ports::Ports, records};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -143,10 +143,14 @@ pub(crate) async fn plan(
         patching,
         overlays,
     };
-    let (plan, report) = serin_planner::plan(request).map_err(|error| {
+    let (plan, mut report) = serin_planner::plan(request).map_err(|error| {
         Failure::new(Code::Refused, format!("could not plan {}: {error}", pipeline.name))
             .hint("nothing was changed; `serin doctor` looks at everything that a run needs")
     })?;
+    // A rollback goes where hosts were, whatever that is called.
+    if let (Some(kinds), None) = (&context.config.repository.downgrades, &plan.back) {
+        may_go_down(kinds, build.kind, &mut report)?;
+    }
     let findings = check_plan(&plan);
     if !findings.is_empty() {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -157,6 +161,25 @@ pub(crate) async fn plan(
         .hint("the pipeline in serin.toml asks for it; nothing was changed"));
     }
     Ok(Planned { plan, report, proven: kept.proven })
+}
+
+/// Refuses a build that sorts before what hosts have, unless its kind may go there.
+fn may_go_down(
+    kinds: &BTreeSet<BuildKind>,
+    kind: BuildKind,
+    report: &mut PlanReport,
+) -> Result<(), Failure> {
+    let down = report.notes.iter().find(|note| matches!(note, Note::Downgrade { .. }));
+    let Some(down) = down else { return Ok(()) };
+    if !kinds.contains(&kind) {
+        let what = format!("{kind} builds may not go where something newer is: {down}");
+        return Err(Failure::new(Code::Refused, what).hint(
+            "`serin rollback` goes back to what hosts had before; `downgrades` in [repository] says which kinds may \
+             go down",
+        ));
+    }
+    report.notes.push(Note::MayGoDown { kind });
+    Ok(())
 }
 
 pub(crate) fn pipeline<'a>(
@@ -286,5 +309,35 @@ fn summary(phase: &serin_model::Phase) -> String {
         ([], None) => String::new(),
         ([only], None) => format!(": {only}"),
         ([first, .., last], None) => format!(": {} hosts, {first} … {last}", hosts.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_kinds_that_are_listed_go_where_something_newer_is() {
+        let down = |kind| {
+            let (from, to) = ("16.1.0+rnightly.2.b-0", "16.1.0-ee.0");
+            let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+            let notes = vec![Note::Downgrade { stage: 2, from, to, count: 7 }];
+            let mut report = PlanReport { notes };
+            let allowed = may_go_down(&BTreeSet::from([BuildKind::Official]), kind, &mut report);
+            allowed.map(|()| report.notes.last().map(ToString::to_string).unwrap_or_default())
+        };
+        let said = down(BuildKind::Official).unwrap();
+        assert!(
+            said.starts_with("the build is official: `repository.downgrades` lets it"),
+            "{said}"
+        );
+        assert!(down(BuildKind::Nightly).is_err());
+    }
+
+    #[test]
+    fn who_goes_up_needs_no_leave() {
+        let mut report = PlanReport::default();
+        may_go_down(&BTreeSet::new(), BuildKind::Nightly, &mut report).unwrap();
+        assert!(report.notes.is_empty());
     }
 }
