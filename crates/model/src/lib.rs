@@ -36,7 +36,8 @@ pub use observation::{
 pub use patch::{CarriedPatch, CarriedState, FileChange, Patch, PatchId, PatchedFile};
 pub use pipeline::{Exposure, Pipeline, ShareSpec, StageSpec, WorkSpec};
 pub use plan::{
-    Action, Back, Lane, MigrationKind, Pace, Phase, Plan, Stage, Step, StepId, StepKind, Subject,
+    Action, Back, Lane, MigrationKind, Pace, Phase, Plan, Queue, Stage, Step, StepId, StepKind,
+    Subject, WhenBusy,
 };
 pub use policy::{
     AtDeadline, Drain, InvalidLimit, Limit, Profile, Quiet, Role, ServiceAction, ServiceHow,

@@ -67,6 +67,7 @@ pub fn plan(request: Request<'_>) -> Result<(Plan, PlanReport), PlanError> {
         back: request.back.cloned(),
         tolerated: BTreeMap::new(),
         why: None,
+        queue: None,
     };
     note_way_back(request, &plan, &mut report);
     Ok((plan, report))

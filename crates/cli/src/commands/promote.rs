@@ -203,6 +203,7 @@ mod tests {
             back: None,
             tolerated: BTreeMap::new(),
             why: None,
+            queue: None,
         }
     }
 

@@ -35,6 +35,7 @@ async fn guard_alone(world: &World) {
         back: None,
         tolerated: BTreeMap::new(),
         why: None,
+        queue: None,
     };
     let journal = SqliteJournal::open(Path::new(&world.path("journal.db"))).unwrap();
     let now = Timestamp::from_millis(1_000);
