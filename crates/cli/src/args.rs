@@ -1,11 +1,13 @@
 //! The command line. Its help is where a release manager learns Serin.
 
 mod environment;
+mod patch;
 
 pub(crate) use environment::{Drift, Hold, HoldCommand, Past, Place, Resume, ShareOf, Start};
+pub(crate) use patch::{PatchApply, PatchCheck, PatchCommand, PatchRemove};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serin_model::{DebVersion, EnvironmentName, PipelineName, RunId, Sha256};
+use serin_model::{DebVersion, EnvironmentName, PipelineName, RunId};
 use serin_traffic::{BaseUrl, Endpoint};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -72,7 +74,7 @@ pub(crate) enum Command {
         #[arg(value_name = "OLD..NEW")]
         builds: Builds,
     },
-    /// Look into patches: changes to files on hosts, outside of a build
+    /// Change files on hosts outside of a build, and keep the change until builds contain it
     Patch {
         #[command(subcommand)]
         command: PatchCommand,
@@ -138,27 +140,6 @@ pub(crate) enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum PatchCommand {
-    /// Say whether a build contains a patch, and what the patch makes of its files; reaches no host
-    Check(PatchCheck),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PatchCheck {
-    /// The patch, as `git diff` or `git format-patch` makes it
-    pub(crate) file: PathBuf,
-    /// The build's complete version
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) build: DebVersion,
-    /// Where paths in the patch begin: one of `patch_roots` [default: the first]
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) root: Option<String>,
-    /// The patch's SHA-256 as its author says it: only this tells that nothing is missing at its end
-    #[arg(long, value_name = "HASH")]
-    pub(crate) sha256: Option<Sha256>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -20,7 +20,7 @@ pub use reference::reference;
 
 use serde::Deserialize;
 use serin_model::{BuildKind, DebVersion, Pipeline, PipelineName, Topology, WhenBusy};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -78,6 +78,8 @@ pub struct Repository {
     pub embargo_readers: Vec<String>,
     /// Kinds of builds and the patterns of their versions; the first that fits decides.
     pub kinds: Vec<(BuildKind, String)>,
+    /// Kinds of builds that may follow a version that is newer in Debian's order; `None`: any.
+    pub downgrades: Option<BTreeSet<BuildKind>>,
 }
 
 /// By whom a repository is read. Passwords are in files of their own, which are read where they are needed.

@@ -84,6 +84,8 @@ pub(crate) struct RawRepository {
     /// The kind of a build is decided by the first pattern that fits its version; default: every kind is unknown.
     #[serde(default)]
     pub(crate) kinds: Vec<RawKind>,
+    /// Kinds of builds that hosts may get in place of a version that is newer in Debian's order, rollbacks apart; default: any.
+    pub(crate) downgrades: Option<Vec<RawBuildKind>>,
 }
 
 /// A pattern of versions and the kind of build that it stands for.

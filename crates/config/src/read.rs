@@ -117,6 +117,8 @@ fn repository(reader: &mut Reader, raw: &RawRepository) -> Option<Repository> {
         Some((build_kind(kind.kind), pattern))
     });
     let kinds = kinds.collect();
+    let downgrades = raw.downgrades.as_ref();
+    let downgrades = downgrades.map(|kinds| kinds.iter().copied().map(build_kind).collect());
     let keyring = reader.path(&raw.keyring);
     let login = login(reader, raw);
     let embargo = raw.embargo.iter().filter_map(|text| embargo(reader, text)).collect();
@@ -132,6 +134,7 @@ fn repository(reader: &mut Reader, raw: &RawRepository) -> Option<Repository> {
         embargo,
         embargo_readers,
         kinds,
+        downgrades,
     })
 }
 

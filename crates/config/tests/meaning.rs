@@ -33,7 +33,7 @@ fn recipe(pipeline: &Pipeline) -> String {
         let work = match &stage.work {
             WorkSpec::Migrations => "migrations".to_owned(),
             WorkSpec::PostDeploymentMigrations => "post-deployment migrations".to_owned(),
-            WorkSpec::DeployHost => "deploy host".to_owned(),
+            WorkSpec::Patch | WorkSpec::DeployHost => "deploy host".to_owned(),
             WorkSpec::Roles(roles) => format!("{roles:?}"),
         };
         let exposure = stage.exposure.as_ref().map_or(String::new(), |exposure| {
@@ -175,6 +175,12 @@ fn the_first_pattern_that_fits_decides_the_kind() {
     assert_eq!(kind("13.1.0-rc42.ee.0"), BuildKind::Candidate);
     assert_eq!(kind("13.1.0-ee.0"), BuildKind::Official);
     assert_eq!(kind("13.1.0-ce.0"), BuildKind::Unknown);
+    let down = repository.downgrades.as_ref().expect("a list");
+    assert_eq!(
+        down.iter().copied().collect::<Vec<_>>(),
+        [BuildKind::Candidate, BuildKind::Official]
+    );
+    assert_eq!(read(BASE).repository.downgrades, None, "any kind may");
 }
 
 #[test]

@@ -11,14 +11,16 @@
 
 pub mod decide;
 pub mod event;
+pub mod patches;
 pub mod ramp;
 pub mod refused;
 pub mod state;
 mod touches;
 pub(crate) mod run_held;
 
-pub use decide::{Ask, Asking, Canary, Decided, Override, decide_environment, may_start};
+pub use decide::{Ask, Asking, Canary, Decided, NewPatch, Override, decide_environment, may_start};
 pub use event::{Asked, EnvironmentEvent};
+pub use patches::LedgerPatch;
 pub use ramp::Ramp;
 pub use refused::Refused;
 pub use state::{EnvironmentState, Hold, Overridden, Share};

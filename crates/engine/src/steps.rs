@@ -212,6 +212,7 @@ fn may_leave_half(action: &Action) -> bool {
         | Action::Sweep { .. }
         | Action::Fetch
         | Action::CheckConfig
+        | Action::PreparePatch { .. }
         | Action::Expose { .. }
         | Action::Approve { .. }
         | Action::Qa(_) => false,
@@ -224,6 +225,8 @@ fn may_leave_half(action: &Action) -> bool {
         | Action::Reconfigure
         | Action::Activate
         | Action::Ready
+        | Action::Patch { .. }
+        | Action::Unpatch { .. }
         | Action::Migrate(_) => true,
     }
 }

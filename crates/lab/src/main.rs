@@ -88,6 +88,9 @@ struct PublishArguments {
     /// What is wrong with this version, such as five-percent-errors.
     #[arg(long)]
     flaw: Option<package::Flaw>,
+    /// How much of the fix in scenarios/redirect.patch this version contains.
+    #[arg(long, value_enum)]
+    fix: Option<package::Fix>,
     /// The stand-in's binary; next to this program unless told.
     #[arg(long)]
     standin: Option<PathBuf>,
@@ -144,9 +147,11 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
         LabCommand::Publish(publish) => {
             folder.load()?;
             let _lock = state::lock()?;
-            let standin = standin(publish.standin)?;
-            repository::publish(&folder, &standin, &publish.version, publish.flaw)?;
-            run::say(format_args!("published gitlab-ee {}", publish.version));
+            let PublishArguments { version, flaw, fix, standin: binary } = publish;
+            let standin = standin(binary)?;
+            let spec = package::PackageSpec { version, flaw, fix };
+            repository::publish(&folder, &standin, &spec)?;
+            run::say(format_args!("published gitlab-ee {}", spec.version));
         }
         LabCommand::Unpublish { version } => {
             folder.load()?;

@@ -3,7 +3,7 @@
 //! The index is published by-hash, and old ones stay, so that a host in the middle of `apt-get update` never sees half
 //! of two. The signing key is made with the lab and is worth nothing outside it.
 
-use crate::package::{Flaw, PackageSpec, build_deb};
+use crate::package::{PackageSpec, build_deb};
 use crate::run::{cmd, read, run};
 use crate::state::LabFolder;
 use anyhow::{Context, Result, bail};
@@ -43,18 +43,13 @@ pub(crate) fn create(folder: &LabFolder) -> Result<()> {
 }
 
 /// Builds a version of the package, adds it to the repository and publishes the new index.
-pub(crate) fn publish(
-    folder: &LabFolder,
-    standin: &Path,
-    version: &str,
-    flaw: Option<Flaw>,
-) -> Result<PathBuf> {
+pub(crate) fn publish(folder: &LabFolder, standin: &Path, spec: &PackageSpec) -> Result<PathBuf> {
+    let version = spec.version.as_str();
     if !is_debian_version(version) {
         bail!("{version} is no Debian version: it starts with a digit and has only A-Za-z0-9.+~-");
     }
     let staging = tempfile::tempdir_in(folder.path(PARTIAL))?;
-    let spec = PackageSpec { version: version.to_owned(), flaw };
-    let built = build_deb(&spec, standin, staging.path())
+    let built = build_deb(spec, standin, staging.path())
         .with_context(|| format!("could not build gitlab-ee {version}"))?;
     let pooled = folder.path("repo").join(POOL_PATH).join(pool_name(version));
     std::fs::set_permissions(&built, std::fs::Permissions::from_mode(0o644))?;

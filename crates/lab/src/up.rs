@@ -1,6 +1,7 @@
 //! `serin-lab up`: from nothing, or from the remains of a lab that crashed, to an installation that serves.
 
 use crate::host::{self, shell, wait_for_port};
+use crate::package::PackageSpec;
 use crate::run::{cmd, in_parallel, run, run_unchecked, say, wait_for};
 use crate::seed::{self, BASE_VERSION, HostKeys};
 use crate::state::{LabFolder, LabRecord, ProcessIdentity};
@@ -51,7 +52,8 @@ pub(crate) fn up(folder: &LabFolder, size: Size, cache: &Path, standin: &Path) -
     let topology = Topology::new(size);
     say(format_args!("building gitlab-ee {BASE_VERSION} and its repository"));
     repository::create(folder)?;
-    repository::publish(folder, standin, BASE_VERSION, None)?;
+    let first = PackageSpec { version: BASE_VERSION.to_owned(), flaw: None, fix: None };
+    repository::publish(folder, standin, &first)?;
     let deployer_public = operator_files::create_login_key(folder)?;
     network::create(&topology)?;
     let mut record = LabRecord { topology, is_complete: false, base, inits: BTreeMap::new() };

@@ -4,7 +4,7 @@
 //! and comes again. Both end up as [`Held`], which is all that a run, a guard or a person has to know of them. Which
 //! window is on at a moment needs time zones, and is not told here.
 
-use crate::{EnvironmentName, FleetName, Timestamp};
+use crate::{EnvironmentName, FleetName, PatchId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -63,6 +63,8 @@ pub struct Held {
 pub enum HeldBy {
     /// A hold.
     Hold(HoldId),
+    /// A patch that the plan would drop.
+    Patch(PatchId),
     /// One occurrence of a freeze window, by when it began; of two that begin together, both.
     Window {
         /// When it began.
@@ -174,6 +176,7 @@ impl fmt::Display for Held {
         let (environment, owner) = (&self.environment, &self.owner);
         match &self.by {
             HeldBy::Hold(id) => write!(f, "{environment}/{id}: {owner} holds ")?,
+            HeldBy::Patch(id) => write!(f, "patch {} ({owner}) holds ", id.short())?,
             HeldBy::Window { .. } => write!(f, "a freeze window ({owner}) holds ")?,
         }
         match &self.fleet {

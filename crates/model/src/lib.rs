@@ -33,7 +33,10 @@ pub use observation::{
     AdminState, ConfigManagementState, HostObservation, LbObservation, Observed, PackageState,
     ServerKind, ServerObservation, Workers,
 };
-pub use patch::{CarriedPatch, CarriedState, FileChange, Patch, PatchId, PatchedFile};
+pub use patch::{
+    CarriedPatch, CarriedState, FileChange, Overlay, Patch, PatchDirection, PatchId, PatchedFile,
+    Patching, PlacedOverlay,
+};
 pub use pipeline::{Exposure, Pipeline, ShareSpec, StageSpec, WorkSpec};
 pub use plan::{
     Action, Back, Lane, MigrationKind, Pace, Phase, Plan, Queue, Stage, Step, StepId, StepKind,

@@ -4,8 +4,8 @@
 //! success.
 
 use crate::{
-    BackendName, DebVersion, EnvironmentName, FleetName, HostName, LbName, ServerName, ServiceName,
-    Sha256, Timestamp,
+    BackendName, CarriedPatch, DebVersion, EnvironmentName, FleetName, HostName, LbName, PatchId,
+    ServerName, ServiceName, Sha256, Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -35,6 +35,8 @@ pub struct HostObservation {
     pub sha256: Option<Sha256>,
     /// The services that were asked about; a missing one is not known to the host.
     pub services: BTreeMap<ServiceName, ServiceObservation>,
+    /// The patches that it carries.
+    pub patches: Vec<CarriedPatch>,
     /// Config management.
     pub config_management: ConfigManagementState,
     /// Free bytes where packages are fetched to and unpacked, whichever is less.
@@ -169,6 +171,19 @@ impl HostObservation {
             PackageState::Installed(version) => Some(version),
             PackageState::Absent | PackageState::Broken { .. } => None,
         }
+    }
+
+    /// Returns the main process of a service; `None`: it is down, or not known.
+    pub fn pid(&self, service: &ServiceName) -> Option<u32> {
+        self.services.get(service).and_then(|seen| seen.pid)
+    }
+
+    /// Tells whether all of a patch is there, on the version that is installed.
+    pub fn carries(&self, patch: &PatchId) -> bool {
+        let on = |carried: &CarriedPatch| {
+            self.installed().is_some_and(|version| carried.is_whole_on(version))
+        };
+        self.patches.iter().any(|carried| carried.id == *patch && on(carried))
     }
 
     /// Tells whether a service is up and has loaded `version`.

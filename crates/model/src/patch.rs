@@ -3,8 +3,11 @@
 //! What a patch is here was computed from a build's package; hosts compare hashes and understand no diff. How the text of
 //! a patch is read, and whether a build contains it, is for `serin-patch`.
 
-use crate::{DebVersion, InvalidSha256, PackageName, Sha256};
+use crate::{
+    Build, DebVersion, EnvironmentName, FleetName, HostName, InvalidSha256, PackageName, Sha256,
+};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -115,6 +118,50 @@ impl PatchedFile {
     }
 }
 
+/// A patch with the bytes that it puts on hosts, as a plan has it: whoever adopts the run needs nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlay {
+    /// The patch, for one version of the package.
+    pub patch: Patch,
+    /// The text of every file that is there afterwards, by its SHA-256.
+    pub contents: BTreeMap<Sha256, String>,
+}
+
+/// An overlay on the hosts of some fleets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedOverlay {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The fleets.
+    pub fleets: BTreeSet<FleetName>,
+    /// What is put there.
+    pub overlay: Overlay,
+}
+
+/// What a plan does about a patch and nothing else: no host's version changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patching {
+    /// The patch.
+    pub patch: PatchId,
+    /// Whether it is put on hosts or taken off.
+    pub direction: PatchDirection,
+    /// The hosts, with the build that each has.
+    pub hosts: BTreeMap<HostName, Build>,
+    /// Those that have it, as an earlier run has verified.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub verified: BTreeSet<HostName>,
+}
+
+/// Whether a patch is put on hosts or taken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PatchDirection {
+    /// It is put on them.
+    Apply,
+    /// It is taken off them: files are as the host kept them.
+    Remove,
+}
+
 /// A patch that a host carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CarriedPatch {
@@ -140,4 +187,11 @@ pub enum CarriedState {
     },
     /// A job is changing the files, or died while it did: the next one puts that right.
     Half,
+}
+
+impl CarriedPatch {
+    /// Tells whether all of the patch is there, on a version.
+    pub fn is_whole_on(&self, version: &DebVersion) -> bool {
+        self.version == *version && self.state == CarriedState::Applied
+    }
 }

@@ -58,6 +58,8 @@ pub enum WorkSpec {
     PostDeploymentMigrations,
     /// Install on the deploy host and leave the database as it is: how a rollback treats it.
     DeployHost,
+    /// Put a patch on every host of the fleet, or take it off; nothing is installed.
+    Patch,
 }
 
 /// How a fleet proves a build with real traffic.

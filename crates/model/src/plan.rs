@@ -7,8 +7,8 @@
 //! by bringing it back; every host, fleet and environment that a step names is in the plan's topology.
 
 use crate::{
-    Build, DebVersion, EnvironmentName, FleetName, HostName, PipelineName, QaName, RoleName, RunId,
-    Topology, time,
+    Build, DebVersion, EnvironmentName, FleetName, HostName, Overlay, PatchId, Patching,
+    PipelineName, QaName, RoleName, RunId, ServiceName, Topology, time,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,12 @@ pub struct Plan {
     /// Where hosts go back to, if the plan is a rollback's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back: Option<Back>,
+    /// The patch that the plan is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patching: Option<Patching>,
+    /// The patches that its steps put on hosts, each for one version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overlays: Vec<Overlay>,
     /// Alerts that do not count in this run, by environment: those that it is made to end, and was started in spite of.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tolerated: BTreeMap<EnvironmentName, BTreeSet<String>>,
@@ -199,6 +205,31 @@ pub enum Action {
     Activate,
     /// Put the host back into service and wait until it is UP everywhere.
     Ready,
+    /// Have the bytes of a patch on the host, and see that it fits: nothing changes.
+    PreparePatch {
+        /// The patch.
+        patch: PatchId,
+        /// The version that it is for.
+        version: DebVersion,
+    },
+    /// Change all files of a patch or none, and have those services load them that must be told to.
+    Patch {
+        /// The patch.
+        patch: PatchId,
+        /// The version that it is for.
+        version: DebVersion,
+        /// The services; others either do not load the files, or are told by a later step.
+        services: Vec<ServiceName>,
+    },
+    /// Take a patch back, and have services load the files of before.
+    Unpatch {
+        /// The patch.
+        patch: PatchId,
+        /// The version that it is for.
+        version: DebVersion,
+        /// The services.
+        services: Vec<ServiceName>,
+    },
     /// Run the build's migrations.
     Migrate(MigrationKind),
     /// Let real traffic reach a fleet until enough requests came, and alerts have had time to fire.
@@ -277,7 +308,22 @@ impl Action {
             | Self::Reconfigure
             | Self::Activate
             | Self::Ready
+            | Self::PreparePatch { .. }
+            | Self::Patch { .. }
+            | Self::Unpatch { .. }
             | Self::Qa(_) => StepKind::Repeatable,
+        }
+    }
+
+    /// Returns the patch that it is about.
+    pub fn patch(&self) -> Option<&PatchId> {
+        if let Self::PreparePatch { patch, .. }
+        | Self::Patch { patch, .. }
+        | Self::Unpatch { patch, .. } = self
+        {
+            Some(patch)
+        } else {
+            None
         }
     }
 
@@ -297,6 +343,9 @@ impl Action {
             Self::Reconfigure => "reconfigure",
             Self::Activate => "activate",
             Self::Ready => "ready",
+            Self::PreparePatch { .. } => "prepare-patch",
+            Self::Patch { .. } => "patch",
+            Self::Unpatch { .. } => "unpatch",
             Self::Migrate(MigrationKind::Regular) => "migrate",
             Self::Migrate(MigrationKind::PostDeployment) => "migrate-post-deployment",
             Self::Expose { .. } => "expose",
@@ -371,10 +420,18 @@ impl Plan {
 
     /// Returns the build that a host is to run; `None`: the plan leaves it alone.
     pub fn build_for(&self, host: &HostName) -> Option<&Build> {
-        match &self.back {
-            Some(back) => back.hosts.get(host),
-            None => Some(&self.build),
+        match (&self.back, &self.patching) {
+            (Some(back), _) => back.hosts.get(host),
+            (None, Some(patching)) => patching.hosts.get(host),
+            (None, None) => Some(&self.build),
         }
+    }
+
+    /// Returns what a patch puts on hosts that have a version.
+    pub fn overlay(&self, patch: &PatchId, version: &DebVersion) -> Option<&Overlay> {
+        self.overlays
+            .iter()
+            .find(|known| (&known.patch.id, &known.patch.version) == (patch, version))
     }
 
     /// Tells whether there is nothing to do.

@@ -102,6 +102,19 @@ pub struct ServiceAction {
     pub name: ServiceName,
     /// How it is told.
     pub how: ServiceHow,
+    /// The folders whose files it has in memory: a patch outside of them is nothing to it. `None`: it may be any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loads: Option<Vec<String>>,
+}
+
+impl ServiceAction {
+    /// Tells whether the service must be told when a file changes.
+    pub fn has_loaded(&self, path: &str) -> bool {
+        let lies_in = |folder: &String| {
+            path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.loads.as_ref().is_none_or(|folders| folders.iter().any(lies_in))
+    }
 }
 
 /// How a service is told to run the new build. Both wait until a new process runs it.

@@ -53,12 +53,49 @@ impl<'a> Recipes<'a> {
                     (WorkSpec::Roles(_), Some(fleet)) => spec.fleet == *fleet,
                     (WorkSpec::Roles(_) | WorkSpec::Migrations, None) => true,
                     (WorkSpec::Migrations, Some(_))
-                    | (WorkSpec::PostDeploymentMigrations | WorkSpec::DeployHost, _) => false,
+                    | (
+                        WorkSpec::PostDeploymentMigrations | WorkSpec::DeployHost | WorkSpec::Patch,
+                        _,
+                    ) => false,
                 }
         };
         let stages = self.forward().into_iter().filter(wanted);
         let stages = stages.map(|spec| bare(spec, spec.work.clone(), spec.title.clone()));
         numbered(name, stages.collect())
+    }
+
+    /// Returns the recipe that puts a patch on an environment or one fleet of it, or takes it off: canaries first, each fleet
+    /// with the gates that it has in the configured pipelines.
+    pub fn patch(
+        self,
+        name: PipelineName,
+        environment: &Environment,
+        fleet: Option<&FleetName>,
+        pace: Pace,
+    ) -> Pipeline {
+        let fleets = environment.fleets.values();
+        let mut fleets: Vec<&Fleet> =
+            fleets.filter(|own| fleet.is_none_or(|fleet| own.name == *fleet)).collect();
+        fleets.sort_by_key(|fleet| fleet.share_after.is_none());
+        let stage = |fleet: &Fleet| {
+            let (qa, bake) = match pace {
+                Pace::Careful => self.gates_of(&environment.name, Some(&fleet.name)),
+                Pace::Expedited => (Vec::new(), Duration::ZERO),
+            };
+            StageSpec {
+                number: 0,
+                title: format!("{}/{}", environment.name, fleet.name),
+                environment: environment.name.clone(),
+                fleet: fleet.name.clone(),
+                work: WorkSpec::Patch,
+                share: ShareSpec::Keep,
+                exposure: None,
+                approval: None,
+                qa,
+                bake,
+            }
+        };
+        numbered(name, fleets.into_iter().map(stage).collect())
     }
 
     /// Returns every stage of every pipeline once, in the order of their numbers.
@@ -91,7 +128,9 @@ impl<'a> Recipes<'a> {
                 let hosts = hosts.filter(|host| self.is_deploy_host(host));
                 (WorkSpec::DeployHost, hosts.collect())
             }
-            WorkSpec::PostDeploymentMigrations | WorkSpec::DeployHost => return None,
+            WorkSpec::PostDeploymentMigrations | WorkSpec::DeployHost | WorkSpec::Patch => {
+                return None;
+            }
         };
         hosts.retain(|host| back.hosts.contains_key(&host.name));
         let recorded = matches!(work, WorkSpec::Roles(_))
@@ -100,7 +139,10 @@ impl<'a> Recipes<'a> {
             });
         let title = match &work {
             WorkSpec::DeployHost => format!("{} deploy host, back", spec.environment),
-            WorkSpec::Roles(_) | WorkSpec::Migrations | WorkSpec::PostDeploymentMigrations => {
+            WorkSpec::Roles(_)
+            | WorkSpec::Migrations
+            | WorkSpec::PostDeploymentMigrations
+            | WorkSpec::Patch => {
                 format!("{}, back", spec.title)
             }
         };
@@ -126,7 +168,7 @@ impl<'a> Recipes<'a> {
                 WorkSpec::Migrations | WorkSpec::DeployHost => {
                     spec.environment == environment.name && self.is_deploy_host(host)
                 }
-                WorkSpec::PostDeploymentMigrations => false,
+                WorkSpec::PostDeploymentMigrations | WorkSpec::Patch => false,
             })
         };
         let mut stages = Vec::new();
@@ -157,16 +199,28 @@ impl<'a> Recipes<'a> {
         stages
     }
 
+    /// Returns every QA suite that an environment or a fleet of it has anywhere, once, and its longest bake.
+    fn gates_of(
+        self,
+        environment: &EnvironmentName,
+        fleet: Option<&FleetName>,
+    ) -> (Vec<QaName>, Duration) {
+        let of = self.forward().into_iter().filter(|spec| {
+            spec.environment == *environment && fleet.is_none_or(|fleet| spec.fleet == *fleet)
+        });
+        let (mut qa, mut bake): (Vec<QaName>, Duration) = (Vec::new(), Duration::ZERO);
+        for spec in of {
+            let new: Vec<QaName> =
+                spec.qa.iter().filter(|own| !qa.contains(own)).cloned().collect();
+            qa.extend(new);
+            bake = bake.max(spec.bake);
+        }
+        (qa, bake)
+    }
+
     fn gates_at_the_end(self, stages: &mut [StageSpec]) {
         for environment in self.topology.environments.keys() {
-            let of = self.forward().into_iter().filter(|spec| spec.environment == *environment);
-            let (mut qa, mut bake): (Vec<QaName>, Duration) = (Vec::new(), Duration::ZERO);
-            for spec in of {
-                qa.extend(
-                    spec.qa.iter().filter(|suite| !qa.contains(suite)).cloned().collect::<Vec<_>>(),
-                );
-                bake = bake.max(spec.bake);
-            }
+            let (qa, bake) = self.gates_of(environment, None);
             if let Some(last) = stages.iter_mut().rev().find(|s| s.environment == *environment) {
                 (last.qa, last.bake) = (qa, bake);
             }
@@ -182,7 +236,8 @@ fn share_of(fleet: &Fleet, work: &WorkSpec) -> ShareSpec {
         WorkSpec::Roles(_)
         | WorkSpec::Migrations
         | WorkSpec::PostDeploymentMigrations
-        | WorkSpec::DeployHost => ShareSpec::Keep,
+        | WorkSpec::DeployHost
+        | WorkSpec::Patch => ShareSpec::Keep,
     }
 }
 

@@ -66,7 +66,16 @@ fn is_brought_back(plan: &Plan, stage: &Stage, lane: &Lane) -> bool {
     let position = |wanted: fn(&Action) -> bool| lane.steps.iter().position(|s| wanted(&s.action));
     let drain = position(|action| *action == Action::Drain);
     let ready = position(|action| *action == Action::Ready);
-    let change = position(|action| matches!(action, Action::Install { .. } | Action::Activate));
+    let change = position(|action| {
+        // Files alone change nothing that serves.
+        let reloads =
+            if let Action::Patch { services, .. } | Action::Unpatch { services, .. } = action {
+                !services.is_empty()
+            } else {
+                false
+            };
+        reloads || matches!(action, Action::Install { .. } | Action::Activate)
+    });
     match (drain, ready) {
         (Some(drain), Some(ready)) => {
             drain < ready && change.is_none_or(|at| drain < at && at < ready)

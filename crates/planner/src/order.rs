@@ -73,7 +73,12 @@ fn place(phase: &Phase, stage: usize) -> Place {
         Some(Action::Guard) => Place::Guard,
         Some(Action::StopConfigManagement) => Place::Prepare(0),
         Some(Action::RecordVersion { .. }) => Place::Prepare(1),
-        Some(Action::CheckHost { .. } | Action::Fetch | Action::CheckConfig) => Place::Prepare(2),
+        Some(
+            Action::CheckHost { .. }
+            | Action::Fetch
+            | Action::CheckConfig
+            | Action::PreparePatch { .. },
+        ) => Place::Prepare(2),
         Some(Action::SetShare { .. }) => Place::Prepare(3),
         Some(Action::StartConfigManagement { .. }) => Place::Finish,
         Some(Action::Sweep { .. }) => Place::Sweep,
@@ -82,6 +87,8 @@ fn place(phase: &Phase, stage: usize) -> Place {
             | Action::Install { .. }
             | Action::Reconfigure
             | Action::Activate
+            | Action::Patch { .. }
+            | Action::Unpatch { .. }
             | Action::Ready
             | Action::Migrate(_)
             | Action::Expose { .. }

@@ -4,8 +4,9 @@ use crate::order;
 use crate::report::{Note, PlanError, PlanReport};
 use crate::stages::{Leaves, Stages};
 use serin_model::{
-    Back, Build, BuildKind, Environment, EnvironmentName, HostName, LbServer, Observed, Pace,
-    Phase, Pipeline, Plan, Stage, StageSpec, Topology, WorkSpec,
+    Action, Back, Build, BuildKind, DebVersion, Environment, EnvironmentName, HostName, LbServer,
+    Observed, Overlay, Pace, PatchId, Patching, Phase, Pipeline, PlacedOverlay, Plan, Stage,
+    StageSpec, Topology, WorkSpec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,14 +27,19 @@ pub struct Request<'a> {
     pub pace: Pace,
     /// Where hosts go back to; `None`: every host of the recipe gets the build.
     pub back: Option<&'a Back>,
+    /// The patch that the plan is about and nothing else; `None`: builds are installed.
+    pub patching: Option<&'a Patching>,
+    /// The patches that hosts are to have, each for one version.
+    pub overlays: &'a [PlacedOverlay],
 }
 
 impl<'a> Request<'a> {
     /// Returns the build that a host is to run; `None`: it is left alone.
     pub(crate) fn target(&self, host: &HostName) -> Option<&'a Build> {
-        match self.back {
-            Some(back) => back.hosts.get(host),
-            None => Some(self.build),
+        match (self.back, self.patching) {
+            (Some(back), _) => back.hosts.get(host),
+            (None, Some(patching)) => patching.hosts.get(host),
+            (None, None) => Some(self.build),
         }
     }
 }
@@ -53,9 +59,9 @@ pub fn plan(request: Request<'_>) -> Result<(Plan, PlanReport), PlanError> {
         report.notes.push(Note::UnknownKind(request.build.kind));
     }
     let stages = stages(request, &mut report)?;
-    let stages = match (request.pace, request.back) {
-        (Pace::Careful, None) => stages,
-        (Pace::Careful, Some(_)) => order::prepare_first(stages),
+    let stages = match (request.pace, request.back.is_some() || request.patching.is_some()) {
+        (Pace::Careful, false) => stages,
+        (Pace::Careful, true) => order::prepare_first(stages),
         (Pace::Expedited, _) => order::merge(stages),
     };
     let plan = Plan {
@@ -65,12 +71,43 @@ pub fn plan(request: Request<'_>) -> Result<(Plan, PlanReport), PlanError> {
         stages,
         pace: request.pace,
         back: request.back.cloned(),
+        patching: request.patching.cloned(),
+        overlays: overlays(request),
         tolerated: BTreeMap::new(),
         why: None,
         queue: None,
     };
+    note_kept(request, &plan, &mut report);
     note_way_back(request, &plan, &mut report);
     Ok((plan, report))
+}
+
+/// The overlays that the plan's steps may need, each once.
+fn overlays(request: Request<'_>) -> Vec<Overlay> {
+    let mut overlays: Vec<Overlay> = Vec::new();
+    for placed in request.overlays {
+        if !overlays.contains(&placed.overlay) {
+            overlays.push(placed.overlay.clone());
+        }
+    }
+    overlays
+}
+
+/// Says which patches are put back onto hosts that get another version.
+fn note_kept(request: Request<'_>, plan: &Plan, report: &mut PlanReport) {
+    if request.patching.is_some() {
+        return;
+    }
+    let mut kept: BTreeMap<(&PatchId, &DebVersion), usize> = BTreeMap::new();
+    for (_, _, step) in plan.steps() {
+        if let Action::Patch { patch, version, .. } = &step.action {
+            *kept.entry((patch, version)).or_default() += 1;
+        }
+    }
+    for ((patch, version), count) in kept {
+        let (patch, version) = (patch.clone(), version.clone());
+        report.notes.push(Note::PatchKept { patch, version, count });
+    }
 }
 
 /// Says until when a run can be undone.

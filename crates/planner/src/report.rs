@@ -1,7 +1,8 @@
 //! What planning has to say besides the plan.
 
 use serin_model::{
-    AdminState, BuildKind, DebVersion, EnvironmentName, FleetName, HostName, LbServer, RoleName,
+    AdminState, BuildKind, DebVersion, EnvironmentName, FleetName, HostName, LbServer, PatchId,
+    RoleName,
 };
 use std::fmt;
 
@@ -43,6 +44,11 @@ pub enum Note {
         to: DebVersion,
         /// How many hosts.
         count: usize,
+    },
+    /// The configuration lets builds of this kind follow newer versions.
+    MayGoDown {
+        /// What the build is.
+        kind: BuildKind,
     },
     /// Hosts of one fleet run different versions.
     MixedFleet {
@@ -97,6 +103,22 @@ pub enum Note {
     },
     /// No pattern tells where the build came from.
     UnknownKind(BuildKind),
+    /// A patch that hosts are to have is put back after the installation.
+    PatchKept {
+        /// The patch.
+        patch: PatchId,
+        /// The version that it is put on.
+        version: DebVersion,
+        /// How many hosts.
+        count: usize,
+    },
+    /// Nothing on some hosts has loaded a file of the patch: they are changed while they serve.
+    ServeOn {
+        /// The stage.
+        stage: u32,
+        /// How many.
+        count: usize,
+    },
     /// A stage after which there is no going back in its environment.
     PointOfNoReturn {
         /// The stage.
@@ -130,6 +152,14 @@ pub enum PlanError {
             format!("{host} has {} MB free of the {} MB that it needs", free / 1_000_000, needed / 1_000_000)
         })))]
     NoRoom(Vec<(HostName, u64, u64)>),
+    /// A host has a version for which the patch was not made.
+    #[error("patch {} was not made for what {host} has", .patch.short())]
+    NoOverlay {
+        /// The host.
+        host: HostName,
+        /// The patch.
+        patch: PatchId,
+    },
     /// The fleet that is to prove the build does not run it.
     #[error("{}", join(&format!("{fleet} must run {version} before it goes on from there"),
         .hosts.iter().map(|(host, found)| format!("{host} has {found}"))))]
@@ -190,6 +220,11 @@ impl fmt::Display for Note {
                 "stage {stage}: from {from} to {to} is a downgrade in Debian's order on {count} \
                  host(s); apt will be told so"
             ),
+            Self::MayGoDown { kind } => write!(
+                f,
+                "the build is {kind}: `repository.downgrades` lets it follow versions that are newer in \
+                 Debian's order"
+            ),
             Self::MixedFleet { environment, fleet, versions } => {
                 let versions: Vec<String> =
                     versions.iter().map(|(v, count)| format!("{v} on {count}")).collect();
@@ -214,6 +249,15 @@ impl fmt::Display for Note {
                 write!(f, "{environment} has no alerts configured: nothing watches it")
             }
             Self::UnknownKind(_) => f.write_str("no pattern tells what kind of build this is"),
+            Self::PatchKept { patch, version, count } => write!(
+                f,
+                "patch {} is put on {version} again, on {count} host(s): the build does not contain it",
+                patch.short()
+            ),
+            Self::ServeOn { stage, count } => write!(
+                f,
+                "stage {stage}: {count} host(s) serve on while they are patched: nothing there has loaded the files"
+            ),
             Self::PointOfNoReturn { stage, environment } => write!(
                 f,
                 "{environment} can go back until stage {stage}: its post-deployment migrations are the \

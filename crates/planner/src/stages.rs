@@ -5,6 +5,7 @@
 
 mod gates;
 mod notes;
+mod patches;
 
 use crate::plan::Request;
 use crate::report::{Note, PlanError, PlanReport};
@@ -49,6 +50,7 @@ impl<'a> Stages<'a> {
         match &self.spec.work {
             WorkSpec::Roles(roles) => Ok(self.roles(roles, report)),
             WorkSpec::DeployHost => self.deploy_host_alone(report),
+            WorkSpec::Patch => self.patch(report),
             WorkSpec::Migrations => self.migrations(MigrationKind::Regular, report),
             WorkSpec::PostDeploymentMigrations => {
                 self.migrations(MigrationKind::PostDeployment, report)
@@ -113,7 +115,7 @@ impl<'a> Stages<'a> {
             MigrationKind::PostDeployment => post.is_empty(),
         });
         let regular = kind == MigrationKind::Regular;
-        if installed && none && !(regular && self.records_version()) {
+        if installed && none && self.has_kept(host) && !(regular && self.records_version()) {
             let start = regular && self.deploys(fleet) && self.is_idle(fleet, host);
             let start = start.then(|| self.start_config_management(fleet, &[host]));
             return Ok(start.flatten().into_iter().collect());
@@ -143,7 +145,8 @@ impl<'a> Stages<'a> {
         let (fleet, host) = self.deploy_host()?;
         let Some(target) = self.target(host) else { return Ok(Vec::new()) };
         let seen = self.seen(&host.name).and_then(HostObservation::installed);
-        let changed: &[&Host] = if seen == Some(target) { &[] } else { &[host] };
+        let right = seen == Some(target) && self.has_kept(host);
+        let changed: &[&Host] = if right { &[] } else { &[host] };
         if changed.is_empty() && !self.records_version() {
             return Ok(Vec::new());
         }
@@ -229,7 +232,7 @@ impl<'a> Stages<'a> {
             WorkSpec::Migrations | WorkSpec::DeployHost => {
                 self.deploy_host().is_ok_and(|(_, own)| own.name == host.name)
             }
-            WorkSpec::PostDeploymentMigrations => false,
+            WorkSpec::PostDeploymentMigrations | WorkSpec::Patch => false,
         }) && self.target(host) == self.to_record(self.fleet)
     }
 
@@ -237,6 +240,7 @@ impl<'a> Stages<'a> {
         let mut actions = vec![Action::CheckHost { from: self.from(host) }, Action::Fetch];
         actions
             .extend(self.request.topology.profile.check_config.iter().map(|_| Action::CheckConfig));
+        actions.extend(self.prepare_kept(host));
         actions
     }
 
@@ -252,7 +256,8 @@ impl<'a> Stages<'a> {
     fn install(&self, host: &Host) -> Vec<Action> {
         let reconfigure = self.request.topology.profile.reconfigure.as_ref();
         let reconfigure = reconfigure.map(|_| Action::Reconfigure);
-        [Action::Install { from: self.from(host) }].into_iter().chain(reconfigure).collect()
+        let install = [Action::Install { from: self.from(host) }];
+        install.into_iter().chain(reconfigure).chain(self.patch_kept(host)).collect()
     }
 
     /// Tells whether this is the first stage that touches a fleet which the pipeline deploys, and its record differs.
@@ -316,6 +321,7 @@ impl<'a> Stages<'a> {
         seen.installed() == Some(version)
             && services.into_iter().all(|service| seen.runs(&service.name, version))
             && host.servers.iter().all(|server| self.is_up(server))
+            && self.has_kept(host)
     }
 
     fn is_up(&self, server: &serin_model::LbServer) -> bool {
@@ -345,9 +351,12 @@ impl<'a> Stages<'a> {
 
     fn lane(&self, subject: Subject, actions: Vec<Action>) -> Lane {
         let named = |action| {
-            let suite =
-                if let Action::Qa(suite) = &action { Some(suite.to_string()) } else { None };
-            self.step(&subject, action, suite.as_deref())
+            let distinct = if let Action::Qa(suite) = &action {
+                Some(suite.to_string())
+            } else {
+                action.patch().map(|patch| patch.short().to_owned())
+            };
+            self.step(&subject, action, distinct.as_deref())
         };
         let steps = actions.into_iter().map(named).collect();
         Lane { subject, steps }

@@ -8,6 +8,7 @@ mod config_management;
 mod exposure;
 mod migrate;
 mod package;
+mod patch;
 mod qa;
 mod service;
 mod share;
@@ -97,6 +98,13 @@ pub async fn perform(act: &Act) -> Outcome {
         Action::Reconfigure => package::reconfigure(act).await,
         Action::Activate => service::activate(act).await,
         Action::Ready => traffic::ready(act).await,
+        Action::PreparePatch { patch, version } => patch::prepare(act, patch, version).await,
+        Action::Patch { patch, version, services } => {
+            patch::apply(act, (patch, version), services).await
+        }
+        Action::Unpatch { patch, version, services } => {
+            patch::remove(act, (patch, version), services).await
+        }
         Action::Migrate(kind) => migrate::migrate(act, *kind).await,
         Action::Qa(suite) => qa::run(act, suite).await,
         Action::Sweep { intended } => sweep::sweep(act, intended).await,

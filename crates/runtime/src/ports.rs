@@ -5,9 +5,9 @@
 
 use async_trait::async_trait;
 use serin_model::{
-    AdminState, AlertSource, Argv, BackendName, Build, CarriedPatch, HostName, HostObservation,
-    LbObservation, LoadBalancer, PackageName, Patch, PatchId, Profile, QaSuite, Reason, RunId,
-    ServerName, ServiceName, StepId, Timestamp,
+    AdminState, AlertSource, Argv, BackendName, Build, HostName, HostObservation, LbObservation,
+    LoadBalancer, PackageName, Patch, PatchId, Profile, QaSuite, Reason, RunId, ServerName,
+    ServiceName, StepId, Timestamp,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -111,8 +111,9 @@ pub trait HostPort: Send + Sync {
         bytes: &[u8],
     ) -> Result<(), PortError>;
 
-    /// Reads which patches a host carries, and whether their files still have the bytes of them.
-    async fn patches(&self, host: &HostName) -> Result<Vec<CarriedPatch>, PortError>;
+    /// Tells whether a patch, whose bytes are stored, could be applied now, and how many of its files would change: each is
+    /// as before or as afterwards. Nothing is changed; a patch that does not fit is refused.
+    async fn fits(&self, host: &HostName, patch: &Patch) -> Result<u32, PortError>;
 }
 
 /// What to read of a host.

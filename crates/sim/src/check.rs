@@ -9,8 +9,8 @@ use crate::jobs::{is_regular, words};
 use crate::world::World;
 use serin_engine::Event;
 use serin_model::{
-    Action, AdminState, BackendName, Environment, EnvironmentName, Host, HostName, ServerName,
-    Subject, Timestamp,
+    Action, AdminState, BackendName, Environment, EnvironmentName, Host, HostName, PatchId,
+    ServerName, Subject, Timestamp,
 };
 use serin_runtime::ports::{Fence, Job, Work};
 use std::time::Duration;
@@ -37,10 +37,12 @@ impl World {
         if changes && self.pace == serin_model::Pace::Careful {
             self.check_rotation(&job.host, &job.step.to_string());
         }
-        if changes {
+        // A patch brings no build: the canary serves on, less one host, and the database is as it was.
+        let patches = ["/patch.", "/unpatch."].iter().any(|part| job.step.as_str().contains(part));
+        if changes && !patches {
             self.check_share(&job.host, &job.step.to_string());
         }
-        if activates {
+        if activates && !patches {
             self.check_migrated(&job.host);
         }
     }
@@ -212,6 +214,8 @@ impl World {
                                 | Action::Install { .. }
                                 | Action::Reconfigure
                                 | Action::Activate
+                                | Action::Patch { .. }
+                                | Action::Unpatch { .. }
                                 | Action::Ready
                         )
                     };
@@ -343,6 +347,25 @@ impl World {
             .collect();
         if !records.is_empty() {
             self.violation(format!("gone back, but records say {}", records.join(", ")));
+        }
+    }
+
+    /// A patch is on every host of an environment, and nothing else has changed.
+    pub(crate) fn check_patched(&mut self, name: &EnvironmentName, patch: &PatchId) {
+        let old: serin_model::DebVersion = crate::installation::name(crate::installation::OLD);
+        let topology = self.topology.clone();
+        let environment = topology.environments.get(name);
+        for (_, host) in environment.into_iter().flat_map(Environment::hosts) {
+            let right = self.hosts.get(&host.name).is_some_and(|machine| {
+                let whole = machine.patches.get(patch).is_some_and(|own| own.is_whole_on(&old));
+                whole && machine.runs(&old)
+            });
+            if !right {
+                self.violation(format!("patched, but {} does not run {old} with it", host.name));
+            }
+            if environment.is_some_and(|environment| !self.is_up(environment, host)) {
+                self.violation(format!("patched, but {} is not UP", host.name));
+            }
         }
     }
 

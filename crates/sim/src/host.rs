@@ -165,6 +165,7 @@ impl World {
             package: machine.package.clone(),
             sha256: machine.sha256.clone(),
             services: machine.services.iter().map(service).collect(),
+            patches: machine.patches.values().cloned().collect(),
             config_management: if machine.agent.runs || machine.agent.converges {
                 ConfigManagementState::Running
             } else {

@@ -156,7 +156,7 @@ fn roles() -> Vec<Role> {
         name: name(title),
         migrations: title == "deploy",
         services: service
-            .map(|(service, how)| ServiceAction { name: name(service), how })
+            .map(|(service, how)| ServiceAction { name: name(service), how, loads: None })
             .into_iter()
             .collect(),
         backends: backends.iter().map(|b| name(b)).collect(),

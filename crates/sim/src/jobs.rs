@@ -239,7 +239,8 @@ impl World {
                     machine.package = PackageState::Installed(build.version.clone());
                     machine.sha256 = Some(build.sha256.clone());
                     *machine.installs.entry(key.0.clone()).or_default() += 1;
-                    // What dpkg lays down has no patch in it; the record of it stays.
+                    // What dpkg lays down has no patch in it, and the wrapper forgets those of before.
+                    machine.patches.retain(|_, carried| carried.version == build.version);
                     for carried in machine.patches.values_mut() {
                         carried.state = CarriedState::Lost { files: Vec::new() };
                     }

@@ -10,8 +10,8 @@ use crate::process::Process;
 use crate::world::World;
 use async_trait::async_trait;
 use serin_model::{
-    AdminState, AlertSource, BackendName, CarriedPatch, HostName, HostObservation, LbObservation,
-    LoadBalancer, PatchId, QaSuite, RunId, ServerName, StepId,
+    AdminState, AlertSource, BackendName, HostName, HostObservation, LbObservation, LoadBalancer,
+    PackageState, Patch, PatchId, QaSuite, RunId, ServerName, StepId,
 };
 use serin_runtime::TokioClock;
 use serin_runtime::ports::{
@@ -209,8 +209,15 @@ impl HostPort for SimPorts {
         self.host().await.pass_host(host, fence)
     }
 
-    async fn patches(&self, host: &HostName) -> Result<Vec<CarriedPatch>, PortError> {
-        Ok(self.host().await.machine(host)?.patches.values().cloned().collect())
+    async fn fits(&self, host: &HostName, patch: &Patch) -> Result<u32, PortError> {
+        let mut world = self.host().await;
+        let machine = world.machine(host)?;
+        if machine.package != PackageState::Installed(patch.version.clone()) {
+            return Err(PortError::Refused(format!("{host} has {}", machine.package)));
+        }
+        let whole = machine.patches.get(&patch.id).is_some_and(|c| c.is_whole_on(&patch.version));
+        let files = u32::try_from(patch.files.len()).unwrap_or(u32::MAX);
+        Ok(if whole { 0 } else { files })
     }
 }
 

@@ -4,9 +4,11 @@
 //! under a paused, single-threaded tokio runtime.
 
 mod back;
+mod patch;
 mod promotion;
 
 pub use back::simulate_rollback;
+pub use patch::simulate_patch;
 pub use promotion::simulate_promotion;
 
 use crate::faults::Faults;
@@ -246,6 +248,8 @@ impl Sim {
             passed,
             pace: serin_model::Pace::Careful,
             back: None,
+            patching: None,
+            overlays: &[],
         };
         let (plan, PlanReport { .. }) =
             serin_planner::plan(request).map_err(|error| error.to_string())?;

@@ -26,6 +26,8 @@ pub(crate) enum Flaw {
     QaFails,
     /// `serin_lab_alert` becomes 1 after a minute.
     FiresAlertAfterAMinute,
+    /// `serin_lab_alert` becomes 1 after a few searches, which are answered all the same.
+    FiresAlertBySearches,
 }
 
 impl Flaw {
@@ -42,6 +44,7 @@ impl Flaw {
             "slow-migrations" => Self::SlowMigrations,
             "qa-fails" => Self::QaFails,
             "fires-alert-after-a-minute" => Self::FiresAlertAfterAMinute,
+            "fires-alert-by-searches" => Self::FiresAlertBySearches,
             unknown => bail!("/opt/gitlab/flaw names an unknown flaw `{unknown}`"),
         }))
     }

@@ -10,7 +10,7 @@ mod request;
 
 use crate::ssh::{Reply, Request, SshConfig, SshPool};
 use async_trait::async_trait;
-use serin_model::{CarriedPatch, HostName, HostObservation, PatchId, RunId, StepId};
+use serin_model::{HostName, HostObservation, Patch, PatchId, RunId, StepId};
 use serin_runtime::ports::{
     Clock, Command, CommandEnd, Fence, HostPort, HostQuery, Job, JobEnd, JobState, PortError,
 };
@@ -195,10 +195,10 @@ impl HostPort for SystemHosts {
         }
     }
 
-    async fn patches(&self, host: &HostName) -> Result<Vec<CarriedPatch>, PortError> {
-        let reply = self.ask(host, &request::patches()?, PATCHES_TIME).await?;
-        match (words(&reply).as_slice(), reply.blocks.as_slice()) {
-            (["ok"], [lines]) => carried::parse(host, &text(lines)),
+    async fn fits(&self, host: &HostName, patch: &Patch) -> Result<u32, PortError> {
+        let reply = self.ask(host, &request::fits(patch)?, PATCHES_TIME).await?;
+        match words(&reply).as_slice() {
+            ["fits", to_do] => to_do.parse().map_err(|_not_a_number| failure(&reply)),
             _ => Err(failure(&reply)),
         }
     }

@@ -3,6 +3,7 @@
 //! A line that is not understood spoils the whole observation: half of a host's state is not its state. What could not
 //! be found out is told in the log and left out, so that it can never count as good.
 
+use super::carried;
 use serin_model::{
     ConfigManagementState, HostName, HostObservation, PackageState, Timestamp,
     observation::ServiceObservation,
@@ -21,6 +22,7 @@ pub(super) fn parse(
         package: PackageState::Absent,
         sha256: None,
         services: BTreeMap::new(),
+        patches: Vec::new(),
         config_management: ConfigManagementState::None,
         free_bytes: 0,
         fence: 0,
@@ -47,6 +49,8 @@ fn take_line(
         "free" => seen.free_bytes = value.parse().ok()?,
         "missing" => seen.missing_files.push(value.to_owned()),
         "package" => seen.package = package(value)?,
+        "patch" => seen.patches.push(carried::patch(value)?),
+        "changed" => carried::changed(seen.patches.last_mut()?, value),
         "bytes" => seen.sha256 = Some(value.parse().ok()?),
         "service" => service(host, seen, value)?,
         "config-management" => match value.split_once(' ') {

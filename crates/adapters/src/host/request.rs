@@ -49,8 +49,14 @@ pub(super) fn start(job: &Job) -> Result<Request, PortError> {
         }
         Work::Fetch(build) => words.extend(package("fetch", build)),
         Work::Install(build) => words.extend(package("install", build)),
-        Work::Patch(patch) => words.extend(table("patch", patch)?),
-        Work::Unpatch(patch) => words.extend(table("unpatch", patch)?),
+        Work::Patch(patch) => {
+            words.push("patch".to_owned());
+            words.extend(table(patch)?);
+        }
+        Work::Unpatch(patch) => {
+            words.push("unpatch".to_owned());
+            words.extend(table(patch)?);
+        }
     }
     request("start", words)
 }
@@ -83,8 +89,8 @@ pub(super) fn store_time(bytes: &[u8]) -> Duration {
     Duration::from_secs(u64::try_from(bytes.len()).unwrap_or(u64::MAX) / 100_000)
 }
 
-pub(super) fn patches() -> Result<Request, PortError> {
-    request("patches", Vec::new())
+pub(super) fn fits(patch: &Patch) -> Result<Request, PortError> {
+    request("fits", table(patch)?)
 }
 
 pub(super) fn haproxy(
@@ -198,13 +204,12 @@ fn package(kind: &str, build: &Build) -> [String; 4] {
 }
 
 /// Returns a patch as the wrapper takes it: four words for each file.
-fn table(kind: &str, patch: &Patch) -> Result<Vec<String>, PortError> {
+fn table(patch: &Patch) -> Result<Vec<String>, PortError> {
     let Patch { id, package, version, files } = patch;
     if files.is_empty() || files.len() > MAX_FILES {
         return Err(PortError::Refused(format!("a patch of {} files is none", files.len())));
     }
-    let mut words =
-        vec![kind.to_owned(), id.to_string(), package.to_string(), version.as_str().to_owned()];
+    let mut words = vec![id.to_string(), package.to_string(), version.as_str().to_owned()];
     for file in files {
         let path = &file.path;
         let plain = path

@@ -16,4 +16,6 @@ mod packages;
 #[cfg(test)]
 mod patches;
 #[cfg(test)]
+mod patches_and_builds;
+#[cfg(test)]
 mod haproxy;

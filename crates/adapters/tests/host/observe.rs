@@ -37,7 +37,7 @@ pub(crate) fn profile() -> Profile {
     }
 }
 
-fn query() -> HostQuery {
+pub(crate) fn query() -> HostQuery {
     HostQuery {
         host: web(),
         package: "coreutils".parse().unwrap(),

@@ -9,13 +9,13 @@ use std::process::Command;
 use std::time::Duration;
 
 /// A machine with a repository of versions of the package `demo`.
-struct Shop {
-    machine: Machine,
+pub(crate) struct Shop {
+    pub(crate) machine: Machine,
     jobs: std::cell::Cell<u32>,
 }
 
 impl Shop {
-    fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let machine = Machine::start();
         fs::create_dir_all(machine.root("/srv/repo")).unwrap();
         machine.ok("rm -rf /etc/apt/sources.list.d/* /etc/apt/sources.list; mkdir -p /srv/conf; \
@@ -53,7 +53,7 @@ impl Shop {
         done(Command::new("sh").args(["-c", script]).current_dir(self.machine.root("/srv/repo")));
     }
 
-    fn build(&self, version: &str) -> Build {
+    pub(crate) fn build(&self, version: &str) -> Build {
         let name = version.rsplit(':').next().unwrap();
         let file = self.machine.root(&format!("/srv/repo/demo_{name}_all.deb"));
         let sum = Command::new("sha256sum").arg(&file).output().unwrap().stdout;
@@ -78,7 +78,7 @@ impl Shop {
     }
 
     /// Runs work to its end; returns its status and the last line of its log.
-    async fn perform(&self, work: Work) -> (i32, String) {
+    pub(crate) async fn perform(&self, work: Work) -> (i32, String) {
         let end = self.machine.hosts("root").run(&self.job(work)).await.unwrap();
         let JobEnd::Exited(end) = end else { panic!("{end:?}") };
         let last = end.output.lines().last().unwrap_or_default().to_owned();
@@ -88,7 +88,7 @@ impl Shop {
         (end.status, last)
     }
 
-    async fn fetch_and_install(&self, build: &Build) {
+    pub(crate) async fn fetch_and_install(&self, build: &Build) {
         let (status, last) = self.perform(Work::Fetch(build.clone())).await;
         assert_eq!(status, 0, "{last}");
         let (status, last) = self.perform(Work::Install(build.clone())).await;
@@ -100,7 +100,7 @@ impl Shop {
         self.observe().await.package
     }
 
-    async fn observe(&self) -> HostObservation {
+    pub(crate) async fn observe(&self) -> HostObservation {
         let query = HostQuery {
             host: web(),
             package: "demo".parse().unwrap(),

@@ -3,20 +3,20 @@
 use crate::machine::{Machine, done, until, web};
 use serin_model::plan::Action;
 use serin_model::{CarriedState, FileChange, Patch, PatchId, PatchedFile, Sha256, StepId};
-use serin_runtime::ports::{Fence, HostPort, Job, JobEnd, PortError, Work};
+use serin_runtime::ports::{Fence, HostPort, HostQuery, Job, JobEnd, PortError, Work};
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-const CODE: &str = "/opt/demo/lib";
+pub(crate) const CODE: &str = "/opt/demo/lib";
 
 /// A machine with the package `demo` 1.0-1, which has three files of code.
-struct Patched {
-    machine: Machine,
+pub(crate) struct Patched {
+    pub(crate) machine: Machine,
     jobs: std::cell::Cell<u32>,
 }
 
-fn sha256(text: &str) -> Sha256 {
+pub(crate) fn sha256(text: &str) -> Sha256 {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     digest
         .as_ref()
@@ -26,7 +26,7 @@ fn sha256(text: &str) -> Sha256 {
         .unwrap()
 }
 
-fn id() -> PatchId {
+pub(crate) fn id() -> PatchId {
     sha256("the patch's file").into()
 }
 
@@ -36,7 +36,7 @@ fn modify(name: &str, before: &str, after: &str) -> PatchedFile {
 }
 
 /// Changes two files, makes one in a new folder, and deletes one.
-fn patch() -> Patch {
+pub(crate) fn patch() -> Patch {
     let new = FileChange::Create { after: sha256("new\n"), mode: 0o755 };
     let gone = FileChange::Delete { before: sha256("three 1.0-1\n") };
     Patch {
@@ -52,12 +52,13 @@ fn patch() -> Patch {
     }
 }
 
-const BEFORE: &str =
+pub(crate) const BEFORE: &str =
     "one.rb 640 33:33 one 1.0-1|three.rb 644 0:0 three 1.0-1|two words.rb 644 0:0 two 1.0-1|";
-const AFTER: &str = "deep/er/new.rb 755 0:0 new|one.rb 640 33:33 ONE|two words.rb 644 0:0 TWO|";
+pub(crate) const AFTER: &str =
+    "deep/er/new.rb 755 0:0 new|one.rb 640 33:33 ONE|two words.rb 644 0:0 TWO|";
 
 impl Patched {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let machine = Machine::start();
         let this = Self { machine, jobs: 1.into() };
         this.install("1.0-1");
@@ -68,7 +69,7 @@ impl Patched {
     }
 
     /// Installs a version of the package with dpkg itself.
-    fn install(&self, version: &str) {
+    pub(crate) fn install(&self, version: &str) {
         let tree = self.machine.root("/srv/tree");
         drop(fs::remove_dir_all(&tree));
         fs::create_dir_all(tree.join("DEBIAN")).unwrap();
@@ -92,7 +93,7 @@ impl Patched {
         ));
     }
 
-    async fn store(&self, bytes: &str) -> Result<(), PortError> {
+    pub(crate) async fn store(&self, bytes: &str) -> Result<(), PortError> {
         self.machine.hosts("root").store(&web(), Fence(1), &id(), bytes.as_bytes()).await
     }
 
@@ -120,7 +121,7 @@ impl Patched {
         (end.status, end.output.lines().last().unwrap_or_default().to_owned())
     }
 
-    async fn patch(&self) -> (i32, String) {
+    pub(crate) async fn patch(&self) -> (i32, String) {
         self.perform(Work::Patch(patch())).await
     }
 
@@ -129,7 +130,7 @@ impl Patched {
     }
 
     /// Shows every file of the code, hidden ones too, with mode, owner and text.
-    fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         let script = format!(
             "cd {CODE} && find . -type f | sort | while read -r f; do \
              printf '%s %s %s|' \"${{f#./}}\" \"$(stat -c '%a %u:%g' \"$f\")\" \"$(cat \"$f\")\"; done"
@@ -137,9 +138,10 @@ impl Patched {
         self.machine.ok(&script)
     }
 
-    async fn carried(&self) -> String {
-        let carried = self.machine.hosts("root").patches(&web()).await.unwrap();
-        let shown = carried.into_iter().map(|patch| {
+    pub(crate) async fn carried(&self) -> String {
+        let query = HostQuery { package: "demo".parse().unwrap(), ..crate::observe::query() };
+        let seen = self.machine.hosts("root").observe(&query).await.unwrap();
+        let shown = seen.patches.into_iter().map(|patch| {
             assert_eq!((patch.id, patch.package.as_str()), (id(), "demo"));
             let state = match patch.state {
                 CarriedState::Applied => "applied".to_owned(),

@@ -4,7 +4,11 @@ use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
 use crate::show::line;
 use serin_model::{Environment, Observed, PackageState, Verdict};
-use serin_runtime::{alerts::judge, perform::observe_environments, ports::Ports};
+use serin_runtime::{
+    alerts::{Tolerated, judge},
+    perform::observe_environments,
+    ports::Ports,
+};
 use std::collections::BTreeSet;
 
 /// What was found; only problems stop a run.
@@ -154,7 +158,7 @@ async fn alerts(ports: &Ports, environment: &Environment, findings: &mut Finding
         return;
     };
     let reading = ports.alerts.read(source).await;
-    match judge(&reading, &BTreeSet::new(), &BTreeSet::new()).verdict {
+    match judge(&reading, &BTreeSet::new(), Tolerated::default()).verdict {
         Verdict::Pass => {
             findings.good(format!("{}: alerts are fresh, none that counts", environment.name));
         }

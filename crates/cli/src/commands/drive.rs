@@ -1,6 +1,6 @@
 //! Acting for a run: starting one, adopting one, and deciding about one.
 
-use super::{allowed, plan, queue};
+use super::{allowed, patch, plan, queue};
 use crate::args::{Decision, Detail, Past, Resume, Start};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure, chain};
@@ -46,6 +46,8 @@ pub(crate) async fn begin(
         return Ok(Code::Done);
     }
     let wish = past.into();
+    // What a build is proven to contain lifts a hold that would else be in the way.
+    patch::record(context, &planned.proven).await?;
     let through = allowed::check(context, &planned.plan, &wish).await?;
     let now = context.clock.now();
     let plan = planned.plan.clone();
@@ -58,6 +60,9 @@ pub(crate) async fn begin(
         ));
     }
     let code = drive(context, ports, id.clone(), None).await?;
+    if code == Code::Done {
+        patch::close_contained(context, &plan).await?;
+    }
     give_up_if_untouched(context, &id).await?;
     queue::settle(context, id, code, past).await
 }
@@ -73,7 +78,7 @@ pub(crate) async fn free(context: &Context, pipeline: &Pipeline) -> Result<(), F
     Err(busy(environment, run))
 }
 
-fn busy(environment: &EnvironmentName, run: &RunId) -> Failure {
+pub(crate) fn busy(environment: &EnvironmentName, run: &RunId) -> Failure {
     Failure::new(Code::Refused, format!("{environment} belongs to run {run}")).hint(format!(
         "`serin show {run}` says how it stands; it keeps the environment until it is finished or cancelled"
     ))

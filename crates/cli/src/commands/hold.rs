@@ -94,8 +94,9 @@ async fn list(context: &Context) -> Result<Code, Failure> {
 }
 
 fn id(held: &Held) -> String {
-    match held.by {
+    match &held.by {
         HeldBy::Hold(id) => format!("{}/{id}", held.environment),
+        HeldBy::Patch(id) => format!("patch {}", id.short()),
         HeldBy::Window { .. } => "window".to_owned(),
     }
 }
@@ -140,7 +141,9 @@ pub(crate) async fn in_the_way(
     let now = context.clock.now();
     let mut all = BTreeMap::new();
     for (name, environment) in &plan.topology.environments {
-        let mut held = on(context, environment, now).await?;
+        let stream = Stream::read(context.journal.as_ref(), name).await?;
+        let held = stream.state.held(&windows::on(environment, now), now);
+        let mut held = stream.state.met_by(plan, held);
         held.retain(|held| plan.stages.iter().any(|stage| concerns(held, stage, &plan.topology)));
         if !held.is_empty() {
             all.insert(name.clone(), held);

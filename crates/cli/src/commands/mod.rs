@@ -19,7 +19,7 @@ mod share;
 mod traffic;
 mod why;
 
-use crate::args::{Approve, Arguments, Command, ConfigCommand, Decision, PatchCommand};
+use crate::args::{Approve, Arguments, Command, ConfigCommand, Decision};
 use crate::context::{self, Context};
 use crate::failure::{Code, Failure};
 use crate::show::line;
@@ -50,7 +50,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
         Command::Doctor => doctor::run(&open()?).await,
         Command::Builds { limit } => builds::run(&open()?, limit).await,
         Command::Changes { builds } => changes::run(&open()?, &builds).await,
-        Command::Patch { command: PatchCommand::Check(what) } => patch::check(&open()?, what).await,
+        Command::Patch { command } => patch::run(&open()?, command).await,
         Command::Plan(recipe) => plan::show(&open()?, &recipe).await,
         Command::Run(start) => drive::run(&open()?, &start).await,
         Command::Promote(what) => promote::run(&open()?, what).await,

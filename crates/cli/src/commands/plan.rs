@@ -1,15 +1,16 @@
 //! `serin plan`: what a run would do.
 
 use super::asking;
+use super::patch::{self, Kept, Proven};
 use crate::args::{Detail, Place, Recipe};
 use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
 use crate::show::{embargo, line, lines};
 use serin_model::{
-    Back, Build, Environment, Observed, Pace, Pipeline, PipelineName, Plan, Subject,
-    verdict::seconds,
+    Back, Build, BuildKind, Environment, Observed, Pace, Patching, Pipeline, PipelineName,
+    PlacedOverlay, Plan, Subject, verdict::seconds,
 };
-use serin_planner::{PlanReport, Recipes, Request, check_plan};
+use serin_planner::{Note, PlanReport, Recipes, Request, check_plan};
 use serin_runtime::{perform::observe_environments, ports::Ports, records};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use std::time::Duration;
 pub(crate) struct Planned {
     pub(crate) plan: Plan,
     pub(crate) report: PlanReport,
+    /// Builds that were found to contain patches; recorded when the plan becomes a run.
+    pub(crate) proven: Vec<Proven>,
 }
 
 /// What is planned, and how.
@@ -26,6 +29,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) build: &'a Build,
     pub(crate) pace: Pace,
     pub(crate) back: Option<&'a Back>,
+    /// The patch that is put on hosts or taken off, with what it makes of their versions.
+    pub(crate) patching: Option<(&'a Patching, &'a [PlacedOverlay])>,
     /// Stages whose gates the build has passed before.
     pub(crate) passed: BTreeSet<u32>,
 }
@@ -61,7 +66,8 @@ pub(crate) async fn make(
     }
     let pipeline = pipeline(context, &recipe.pipeline)?;
     let passed = passed(context, pipeline, &build).await?;
-    let asked = Asked { pipeline, build: &build, pace: Pace::Careful, back: None, passed };
+    let asked =
+        Asked { pipeline, build: &build, pace: Pace::Careful, back: None, patching: None, passed };
     plan(context, ports, asked).await
 }
 
@@ -84,7 +90,14 @@ async fn expedited(
     let name = recipe.pipeline.clone();
     let pipeline = recipes.expedited(name, &place.environment, place.fleet.as_ref());
     let passed = BTreeSet::new();
-    let asked = Asked { pipeline: &pipeline, build, pace: Pace::Expedited, back: None, passed };
+    let asked = Asked {
+        pipeline: &pipeline,
+        build,
+        pace: Pace::Expedited,
+        back: None,
+        patching: None,
+        passed,
+    };
     let mut planned = plan(context, ports, asked).await?;
     planned.plan.why = Some(reason.clone());
     Ok(planned)
@@ -105,18 +118,39 @@ pub(crate) async fn plan(
     ports: &Ports,
     asked: Asked<'_>,
 ) -> Result<Planned, Failure> {
-    let Asked { pipeline, build, pace, back, passed } = asked;
+    let Asked { pipeline, build, pace, back, patching, passed } = asked;
+    let kept = match patching {
+        Some(_) => Kept::default(),
+        None => patch::keep(context, pipeline, build, back).await?,
+    };
+    let (patching, overlays) = match patching {
+        Some((patching, overlays)) => (Some(patching), overlays),
+        None => (None, kept.overlays.as_slice()),
+    };
     let topology = &context.config.topology;
     let names: BTreeSet<_> = pipeline.stages.iter().map(|stage| &stage.environment).collect();
     let environments: Vec<&Environment> =
         names.into_iter().filter_map(|name| topology.environments.get(name)).collect();
     let observed: Observed = observe_environments(ports, topology, environments).await;
-    let request =
-        Request { topology, pipeline, build, observed: &observed, passed: &passed, pace, back };
-    let (plan, report) = serin_planner::plan(request).map_err(|error| {
+    let request = Request {
+        topology,
+        pipeline,
+        build,
+        observed: &observed,
+        passed: &passed,
+        pace,
+        back,
+        patching,
+        overlays,
+    };
+    let (plan, mut report) = serin_planner::plan(request).map_err(|error| {
         Failure::new(Code::Refused, format!("could not plan {}: {error}", pipeline.name))
             .hint("nothing was changed; `serin doctor` looks at everything that a run needs")
     })?;
+    // A rollback goes where hosts were, whatever that is called.
+    if let (Some(kinds), None) = (&context.config.repository.downgrades, &plan.back) {
+        may_go_down(kinds, build.kind, &mut report)?;
+    }
     let findings = check_plan(&plan);
     if !findings.is_empty() {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -126,7 +160,26 @@ pub(crate) async fn plan(
         )
         .hint("the pipeline in serin.toml asks for it; nothing was changed"));
     }
-    Ok(Planned { plan, report })
+    Ok(Planned { plan, report, proven: kept.proven })
+}
+
+/// Refuses a build that sorts before what hosts have, unless its kind may go there.
+fn may_go_down(
+    kinds: &BTreeSet<BuildKind>,
+    kind: BuildKind,
+    report: &mut PlanReport,
+) -> Result<(), Failure> {
+    let down = report.notes.iter().find(|note| matches!(note, Note::Downgrade { .. }));
+    let Some(down) = down else { return Ok(()) };
+    if !kinds.contains(&kind) {
+        let what = format!("{kind} builds may not go where something newer is: {down}");
+        return Err(Failure::new(Code::Refused, what).hint(
+            "`serin rollback` goes back to what hosts had before; `downgrades` in [repository] says which kinds may \
+             go down",
+        ));
+    }
+    report.notes.push(Note::MayGoDown { kind });
+    Ok(())
 }
 
 pub(crate) fn pipeline<'a>(
@@ -185,7 +238,7 @@ pub(crate) async fn print(
     planned: &Planned,
     detail: Detail,
 ) -> Result<(), Failure> {
-    let Planned { plan, report } = planned;
+    let Planned { plan, report, proven: _ } = planned;
     let build = &plan.build;
     line(format!(
         "{}: {} {} ({}, SHA-256 {})",
@@ -256,5 +309,35 @@ fn summary(phase: &serin_model::Phase) -> String {
         ([], None) => String::new(),
         ([only], None) => format!(": {only}"),
         ([first, .., last], None) => format!(": {} hosts, {first} … {last}", hosts.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_kinds_that_are_listed_go_where_something_newer_is() {
+        let down = |kind| {
+            let (from, to) = ("16.1.0+rnightly.2.b-0", "16.1.0-ee.0");
+            let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+            let notes = vec![Note::Downgrade { stage: 2, from, to, count: 7 }];
+            let mut report = PlanReport { notes };
+            let allowed = may_go_down(&BTreeSet::from([BuildKind::Official]), kind, &mut report);
+            allowed.map(|()| report.notes.last().map(ToString::to_string).unwrap_or_default())
+        };
+        let said = down(BuildKind::Official).unwrap();
+        assert!(
+            said.starts_with("the build is official: `repository.downgrades` lets it"),
+            "{said}"
+        );
+        assert!(down(BuildKind::Nightly).is_err());
+    }
+
+    #[test]
+    fn who_goes_up_needs_no_leave() {
+        let mut report = PlanReport::default();
+        may_go_down(&BTreeSet::new(), BuildKind::Nightly, &mut report).unwrap();
+        assert!(report.notes.is_empty());
     }
 }

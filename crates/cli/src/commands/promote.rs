@@ -11,7 +11,11 @@ use serin_model::{
     PipelineName, RunId, Timestamp, Verdict, verdict::seconds,
 };
 use serin_runtime::perform::observe_environments;
-use serin_runtime::{alerts::judge, ports::Ports, records};
+use serin_runtime::{
+    alerts::{Tolerated, judge},
+    ports::Ports,
+    records,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) async fn run(context: &Context, asked: Promote) -> Result<Code, Failure> {
@@ -30,7 +34,14 @@ pub(crate) async fn run(context: &Context, asked: Promote) -> Result<Code, Failu
     }
     drive::free(context, pipeline).await?;
     let passed = plan::passed(context, pipeline, &build).await?;
-    let wanted = plan::Asked { pipeline, build: &build, pace: Pace::Careful, back: None, passed };
+    let wanted = plan::Asked {
+        pipeline,
+        build: &build,
+        pace: Pace::Careful,
+        back: None,
+        patching: None,
+        passed,
+    };
     let planned = plan::plan(context, &ports, wanted).await?;
     drive::begin(context, ports, (planned, Detail::Stages), &asked.past).await
 }
@@ -134,7 +145,7 @@ async fn missing(
     }
     if let Some(source) = &environment.alerts {
         let reading = ports.alerts.read(source).await;
-        match judge(&reading, &BTreeSet::new(), &BTreeSet::new()).verdict {
+        match judge(&reading, &BTreeSet::new(), Tolerated::default()).verdict {
             Verdict::Pass => {}
             Verdict::Fail(reason) | Verdict::Inconclusive(reason) => {
                 missing.push(reason.to_string());
@@ -201,6 +212,8 @@ mod tests {
             stages: Vec::new(),
             pace: Pace::Careful,
             back: None,
+            patching: None,
+            overlays: Vec::new(),
             tolerated: BTreeMap::new(),
             why: None,
             queue: None,

@@ -58,7 +58,8 @@ pub(crate) async fn settle(
     let build = &run.plan.build;
     context.say(format!("planning the rest of run {id} again, with the same bytes"));
     let passed = plan::passed(context, pipeline, build).await?;
-    let asked = plan::Asked { pipeline, build, pace: Pace::Careful, back: None, passed };
+    let asked =
+        plan::Asked { pipeline, build, pace: Pace::Careful, back: None, patching: None, passed };
     let ports = context.ports()?;
     let mut planned = plan::plan(context, &ports, asked).await?;
     let first = run.plan.queue.as_ref().and_then(|queue| queue.first.clone()).unwrap_or(id);

@@ -247,6 +247,7 @@ async fn make(
         build: &build,
         pace,
         back: Some(&back),
+        patching: None,
         passed: BTreeSet::new(),
     };
     let mut planned = plan::plan(context, ports, asked).await?;

@@ -5,7 +5,10 @@ use crate::failure::{Code, Failure};
 use crate::show::line;
 use serin_engine::Status;
 use serin_model::Verdict;
-use serin_runtime::{alerts::judge, records};
+use serin_runtime::{
+    alerts::{Tolerated, judge},
+    records,
+};
 use std::collections::BTreeSet;
 
 pub(crate) async fn run(context: &Context) -> Result<Code, Failure> {
@@ -30,7 +33,7 @@ pub(crate) async fn run(context: &Context) -> Result<Code, Failure> {
     for (name, environment) in &context.config.topology.environments {
         let Some(source) = &environment.alerts else { continue };
         let reading = ports.alerts.read(source).await;
-        match judge(&reading, &BTreeSet::new(), &BTreeSet::new()).verdict {
+        match judge(&reading, &BTreeSet::new(), Tolerated::default()).verdict {
             Verdict::Pass => {}
             Verdict::Fail(reason) | Verdict::Inconclusive(reason) => {
                 blocks.push(format!("{name}: {reason}"));

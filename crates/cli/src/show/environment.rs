@@ -36,6 +36,13 @@ pub(crate) fn text(event: &EnvironmentEvent) -> String {
             let (from, to, length) = (ramp.from, ramp.to, seconds(ramp.length));
             format!("  {fleet} goes from {from}% to {to}% in {length}, says {by}")
         }
+        EnvironmentEvent::PatchPlaced { id, incident, .. } => {
+            format!("  patch {} is in the ledger, for {incident}", id.short())
+        }
+        EnvironmentEvent::PatchContained { id, version, .. } => {
+            format!("  {version} contains patch {}", id.short())
+        }
+        EnvironmentEvent::PatchClosed { id, .. } => format!("  patch {} is closed", id.short()),
         EnvironmentEvent::DriftFixed { found, .. } => {
             format!("  {} difference(s) are put right", found.len())
         }

@@ -111,6 +111,9 @@ pub(crate) fn environment(
         EnvironmentEvent::HoldLifted { .. } => "hold-lifted",
         EnvironmentEvent::Overridden { .. } => "overridden",
         EnvironmentEvent::ShareSet { .. } => "share-set",
+        EnvironmentEvent::PatchPlaced { .. } => "patch-placed",
+        EnvironmentEvent::PatchContained { .. } => "patch-contained",
+        EnvironmentEvent::PatchClosed { .. } => "patch-closed",
         EnvironmentEvent::DriftFixed { .. } => "drift-fixed",
     };
     serde_json::json!({

@@ -146,6 +146,9 @@ fn waits(run: &Run, step: &StepId) -> Option<String> {
         | Action::Reconfigure
         | Action::Activate
         | Action::Ready
+        | Action::PreparePatch { .. }
+        | Action::Patch { .. }
+        | Action::Unpatch { .. }
         | Action::Migrate(_)
         | Action::Sweep { .. } => return None,
     };
@@ -168,6 +171,7 @@ pub(crate) fn name(action: &Action) -> String {
         Action::StopConfigManagement => "stop agent".to_owned(),
         Action::StartConfigManagement { .. } => "start agent".to_owned(),
         Action::RecordVersion { .. } => "record".to_owned(),
+        Action::PreparePatch { .. } => "fits".to_owned(),
         Action::SetShare { percent, .. } => format!("share {percent}%"),
         Action::Migrate(serin_model::MigrationKind::PostDeployment) => "migrate post".to_owned(),
         Action::Guard
@@ -179,6 +183,8 @@ pub(crate) fn name(action: &Action) -> String {
         | Action::Reconfigure
         | Action::Activate
         | Action::Ready
+        | Action::Patch { .. }
+        | Action::Unpatch { .. }
         | Action::Migrate(serin_model::MigrationKind::Regular)
         | Action::Expose { .. }
         | Action::Approve { .. }

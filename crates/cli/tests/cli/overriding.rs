@@ -33,6 +33,8 @@ async fn guard_alone(world: &World) {
         stages: vec![stage],
         pace: Pace::Careful,
         back: None,
+        patching: None,
+        overlays: Vec::new(),
         tolerated: BTreeMap::new(),
         why: None,
         queue: None,

@@ -37,6 +37,8 @@ async fn waits(world: &World, first: &str) {
         back: None,
         tolerated: BTreeMap::new(),
         why: None,
+        patching: None,
+        overlays: Vec::new(),
         queue: Some(Queue {
             when_busy: WhenBusy::QueueLatest,
             baked_for: Duration::from_hours(1),

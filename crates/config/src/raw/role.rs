@@ -61,6 +61,9 @@ pub(crate) struct RawService {
     pub(crate) name: Text,
     /// How it is told.
     pub(crate) action: RawAction,
+    /// The folders on hosts whose files the service has in memory: a patch of others is nothing to it; default: it may have
+    /// loaded any file of the package. `[]`: it has loaded none that a patch could change.
+    pub(crate) loads: Option<Vec<Text>>,
 }
 
 /// How a service is told to run the new build.

@@ -87,7 +87,7 @@ impl<'a> Reading<'a> {
     fn order(&mut self, raw: &RawStage, before: &[StageSpec], stage: &StageSpec) {
         let rank = |work: &WorkSpec| match work {
             WorkSpec::Migrations => 0,
-            WorkSpec::Roles(_) | WorkSpec::DeployHost => 1,
+            WorkSpec::Roles(_) | WorkSpec::DeployHost | WorkSpec::Patch => 1,
             WorkSpec::PostDeploymentMigrations => 2,
         };
         let late = before.iter().find(|before| {

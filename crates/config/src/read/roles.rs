@@ -112,7 +112,11 @@ fn services(reader: &mut Reader, raw: &RawRole) -> Vec<ServiceAction> {
             RawAction::Hup => ServiceHow::Hup,
             RawAction::Restart => ServiceHow::Restart,
         };
-        services.push(ServiceAction { name, how });
+        let folders = |folders: &Vec<Text>| {
+            folders.iter().filter_map(|folder| reader.folder_on_host(folder)).collect()
+        };
+        let loads = service.loads.as_ref().map(folders);
+        services.push(ServiceAction { name, how, loads });
     }
     services
 }

@@ -4,12 +4,16 @@
 //! refused or let through.
 
 use super::event::{Asked, EnvironmentEvent};
+use super::patches::{close_patch, place_patch, prove_patch};
 use super::ramp::Ramp;
 use super::refused::Refused;
 use super::state::EnvironmentState;
+use serde::{Deserialize, Serialize};
 use serin_model::{
-    DebVersion, FleetName, Held, HoldId, MidRun, Overriding, PipelineName, RunId, Timestamp,
+    DebVersion, FleetName, Held, HoldId, MidRun, Overriding, PatchId, PipelineName, RunId, Sha256,
+    Timestamp,
 };
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What somebody asks of an environment.
@@ -61,11 +65,41 @@ pub enum Ask {
         /// What was seen of the canary.
         canary: Result<Canary, Refused>,
     },
+    /// To have hosts carry a patch.
+    PlacePatch(NewPatch),
+    /// To take in that a build was proven to contain a patch.
+    ProvePatch {
+        /// The patch.
+        id: PatchId,
+        /// The build's version.
+        version: DebVersion,
+        /// The bytes that were unpacked.
+        sha256: Sha256,
+    },
+    /// To have hosts carry a patch no longer.
+    ClosePatch(PatchId),
     /// To put right what load balancers have.
     FixDrift {
         /// What differs.
         found: Vec<String>,
     },
+}
+
+/// A patch that hosts are to carry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewPatch {
+    /// Which one.
+    pub id: PatchId,
+    /// The fleets.
+    pub fleets: BTreeSet<FleetName>,
+    /// The fleets to which no build may go that does not contain it: the canaries.
+    pub holds: BTreeSet<FleetName>,
+    /// The incident.
+    pub incident: String,
+    /// The folder in which its paths begin.
+    pub root: String,
+    /// The patch, as its file says it.
+    pub text: String,
 }
 
 /// That what holds an environment is to be overridden.
@@ -114,14 +148,19 @@ pub fn decide_environment(state: &EnvironmentState, asking: Asking, now: Timesta
                     share(state, person, fleet, (canary, percent, over), now)
                 })
             }
+            Ask::PlacePatch(patch) => place_patch(state, person, patch, now),
+            Ask::ProvePatch { id, version, sha256 } => {
+                prove_patch(state, person, (id, version, sha256), now)
+            }
+            Ask::ClosePatch(id) => close_patch(state, person, id, now),
             Ask::FixDrift { found } => {
-                Ok(Some(EnvironmentEvent::DriftFixed { found, by: person.by }))
+                Ok(vec![EnvironmentEvent::DriftFixed { found, by: person.by }])
             }
         }
     };
     match outcome {
-        Ok(event) => {
-            Decided { events: [attempt].into_iter().chain(event).collect(), refused: None }
+        Ok(events) => {
+            Decided { events: [attempt].into_iter().chain(events).collect(), refused: None }
         }
         Err(why) => {
             let refused = EnvironmentEvent::Refused { why: why.clone() };
@@ -130,9 +169,9 @@ pub fn decide_environment(state: &EnvironmentState, asking: Asking, now: Timesta
     }
 }
 
-struct Person {
-    by: String,
-    why: String,
+pub(super) struct Person {
+    pub(super) by: String,
+    pub(super) why: String,
 }
 
 fn asked(ask: &Ask) -> Asked {
@@ -145,11 +184,18 @@ fn asked(ask: &Ask) -> Asked {
         Ask::SetShare { fleet, percent, .. } => {
             Asked::SetShare { fleet: fleet.clone(), percent: *percent }
         }
+        Ask::PlacePatch(NewPatch { id, fleets, .. }) => {
+            Asked::PlacePatch { id: id.clone(), fleets: fleets.clone() }
+        }
+        Ask::ProvePatch { id, version, .. } => {
+            Asked::ProvePatch { id: id.clone(), version: version.clone() }
+        }
+        Ask::ClosePatch(id) => Asked::ClosePatch { id: id.clone() },
         Ask::FixDrift { .. } => Asked::FixDrift,
     }
 }
 
-type Outcome = Result<Option<EnvironmentEvent>, Refused>;
+pub(super) type Outcome = Result<Vec<EnvironmentEvent>, Refused>;
 
 fn place(
     state: &EnvironmentState,
@@ -161,7 +207,7 @@ fn place(
         return Err(Refused::EndsInThePast);
     }
     let id = state.next_hold();
-    Ok(Some(EnvironmentEvent::HoldPlaced { id, fleet, reason, by, until, mid_run }))
+    Ok(vec![EnvironmentEvent::HoldPlaced { id, fleet, reason, by, until, mid_run, patch: None }])
 }
 
 fn lift(
@@ -173,7 +219,7 @@ fn lift(
     match state.holds.get(&id) {
         None => Err(Refused::NoSuchHold(id)),
         Some(hold) if !hold.is_on(now) => Err(Refused::NotOn(id)),
-        Some(_) => Ok(Some(EnvironmentEvent::HoldLifted { id, by, why })),
+        Some(_) => Ok(vec![EnvironmentEvent::HoldLifted { id, by, why }]),
     }
 }
 
@@ -186,7 +232,8 @@ fn start(
     may_start(held, over, &by)?;
     let what = held.iter().map(|held| held.by.clone()).collect();
     let second = over.and_then(|over| over.second.clone());
-    Ok(run.map(|run| EnvironmentEvent::Overridden { run, what, by, why, second }))
+    let over = run.map(|run| EnvironmentEvent::Overridden { run, what, by, why, second });
+    Ok(over.into_iter().collect())
 }
 
 /// Tells whether a run may start where this holds an environment.
@@ -217,13 +264,13 @@ fn share(
     fleet: FleetName,
     (canary, percent, over): (Canary, u8, Duration),
     now: Timestamp,
-) -> Option<EnvironmentEvent> {
+) -> Vec<EnvironmentEvent> {
     let ramp = Ramp { from: canary.percent, to: percent, begins: now, length: over };
     let ramp = if over.is_zero() { Ramp::at_once(percent, now) } else { ramp };
     let same = |known: &Ramp| known.to == ramp.to && known.length == ramp.length;
     let under_way = state.shares.get(&fleet).map(|share| share.ramp).filter(same);
     if under_way.is_some_and(|ramp| ramp.next_change(now).is_some()) {
-        return None;
+        return Vec::new();
     }
-    Some(EnvironmentEvent::ShareSet { fleet, ramp, by, why })
+    vec![EnvironmentEvent::ShareSet { fleet, ramp, by, why }]
 }

@@ -6,7 +6,10 @@
 use super::ramp::Ramp;
 use super::refused::Refused;
 use serde::{Deserialize, Serialize};
-use serin_model::{DebVersion, FleetName, HeldBy, HoldId, MidRun, PipelineName, RunId, Timestamp};
+use serin_model::{
+    DebVersion, FleetName, HeldBy, HoldId, MidRun, PatchId, PipelineName, RunId, Sha256, Timestamp,
+};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A fact about an environment.
@@ -41,6 +44,9 @@ pub enum EnvironmentEvent {
         until: Option<Timestamp>,
         /// What it does to a run on its way.
         mid_run: MidRun,
+        /// The patch whose hold it is: it lifts by itself when a build is proven to contain the patch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        patch: Option<PatchId>,
     },
     /// A hold is lifted.
     HoldLifted {
@@ -71,6 +77,41 @@ pub enum EnvironmentEvent {
         /// Which share, when.
         ramp: Ramp,
         /// Who: a person, or a run.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// Hosts of fleets are to have a patch; recorded before one does.
+    PatchPlaced {
+        /// The patch.
+        id: PatchId,
+        /// The fleets; together with those of before.
+        fleets: BTreeSet<FleetName>,
+        /// The incident that it is for.
+        incident: String,
+        /// The folder in which its paths begin.
+        root: String,
+        /// The patch, as its file says it.
+        text: String,
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// A build was unpacked and proven to contain a patch.
+    PatchContained {
+        /// The patch.
+        id: PatchId,
+        /// The build's version.
+        version: DebVersion,
+        /// The bytes that were unpacked.
+        sha256: Sha256,
+    },
+    /// Hosts need not have a patch any more.
+    PatchClosed {
+        /// The patch.
+        id: PatchId,
+        /// Who.
         by: String,
         /// Why.
         why: String,
@@ -112,6 +153,25 @@ pub enum Asked {
         /// Percent, as they were given.
         percent: u32,
     },
+    /// To have hosts carry a patch.
+    PlacePatch {
+        /// The patch.
+        id: PatchId,
+        /// The fleets.
+        fleets: BTreeSet<FleetName>,
+    },
+    /// To take in that a build contains a patch.
+    ProvePatch {
+        /// The patch.
+        id: PatchId,
+        /// The build's version.
+        version: DebVersion,
+    },
+    /// To have hosts carry a patch no longer.
+    ClosePatch {
+        /// The patch.
+        id: PatchId,
+    },
     /// To put right what load balancers have.
     FixDrift,
 }
@@ -124,6 +184,14 @@ impl fmt::Display for Asked {
             Self::LiftHold { id } => write!(f, "lift hold {id}"),
             Self::StartRun { pipeline, version } => write!(f, "run {pipeline} with {version}"),
             Self::SetShare { fleet, percent } => write!(f, "give {fleet} {percent}% of traffic"),
+            Self::PlacePatch { id, fleets } => {
+                let fleets: Vec<&str> = fleets.iter().map(FleetName::as_str).collect();
+                write!(f, "put patch {} on {}", id.short(), fleets.join(", "))
+            }
+            Self::ProvePatch { id, version } => {
+                write!(f, "note that {version} contains patch {}", id.short())
+            }
+            Self::ClosePatch { id } => write!(f, "close patch {}", id.short()),
             Self::FixDrift => f.write_str("put drift right"),
         }
     }

@@ -1,7 +1,7 @@
 //! Why something that was asked of an environment is refused, rendered for people in this one place.
 
 use serde::{Deserialize, Serialize};
-use serin_model::{FleetName, Held, HoldId, Reason, RunId};
+use serin_model::{FleetName, Held, HoldId, PatchId, Reason, RunId};
 
 /// Why it is refused. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -13,6 +13,12 @@ pub enum Refused {
     /// There is no such hold.
     #[error("there is no hold {0}")]
     NoSuchHold(HoldId),
+    /// There is no such patch, or its entry is closed.
+    #[error("patch {} is not in the ledger, or closed", .0.short())]
+    NoSuchPatch(PatchId),
+    /// A patch came without an incident.
+    #[error("the incident is empty: a patch outside of builds is for one")]
+    NoIncident,
     /// It was lifted before, or has ended.
     #[error("hold {0} is not on any more")]
     NotOn(HoldId),

@@ -3,9 +3,12 @@
 //! Invariants: holds are numbered from 1 without gaps, and are lifted at most once; a share is from 0 to 100 percent.
 
 use super::event::EnvironmentEvent;
+use super::patches::LedgerPatch;
 use super::ramp::Ramp;
 use crate::run::IllegalEvent;
-use serin_model::{EnvironmentName, FleetName, Held, HeldBy, HoldId, MidRun, RunId, Timestamp};
+use serin_model::{
+    EnvironmentName, FleetName, Held, HeldBy, HoldId, MidRun, PatchId, RunId, Timestamp,
+};
 use std::collections::BTreeMap;
 
 /// The state of an environment.
@@ -19,6 +22,8 @@ pub struct EnvironmentState {
     pub overridden: Vec<Overridden>,
     /// The share of traffic that each fleet is meant to get; one that is missing was never told.
     pub shares: BTreeMap<FleetName, Share>,
+    /// Every patch that was ever to be on hosts.
+    pub patches: BTreeMap<PatchId, LedgerPatch>,
 }
 
 /// A hold.
@@ -34,6 +39,8 @@ pub struct Hold {
     pub until: Option<Timestamp>,
     /// What it does to a run on its way.
     pub mid_run: MidRun,
+    /// The patch that builds must contain before it lifts by itself, if it is one's.
+    pub patch: Option<PatchId>,
     /// Who lifted it, and why.
     pub lifted: Option<(String, String)>,
 }
@@ -74,7 +81,13 @@ impl Hold {
 impl EnvironmentState {
     /// Makes the state of an environment to which nothing has happened.
     pub fn new(name: EnvironmentName) -> Self {
-        Self { name, holds: BTreeMap::new(), overridden: Vec::new(), shares: BTreeMap::new() }
+        Self {
+            name,
+            holds: BTreeMap::new(),
+            overridden: Vec::new(),
+            shares: BTreeMap::new(),
+            patches: BTreeMap::new(),
+        }
     }
 
     /// Brings the state up to date with an event: live and on replay.
@@ -87,7 +100,7 @@ impl EnvironmentState {
             EnvironmentEvent::Attempted { .. }
             | EnvironmentEvent::Refused { .. }
             | EnvironmentEvent::DriftFixed { .. } => Ok(()),
-            EnvironmentEvent::HoldPlaced { id, fleet, reason, by, until, mid_run } => {
+            EnvironmentEvent::HoldPlaced { id, fleet, reason, by, until, mid_run, patch } => {
                 if *id != self.next_hold() {
                     return Err(IllegalEvent(format!("{id} after {} holds", self.holds.len())));
                 }
@@ -97,6 +110,7 @@ impl EnvironmentState {
                     by: by.clone(),
                     until: *until,
                     mid_run: *mid_run,
+                    patch: patch.clone(),
                     lifted: None,
                 };
                 self.holds.insert(*id, hold);
@@ -110,6 +124,9 @@ impl EnvironmentState {
                 Some(_) => Err(IllegalEvent(format!("{id} is lifted a second time"))),
                 None => Err(IllegalEvent(format!("{id} is lifted and was never placed"))),
             },
+            EnvironmentEvent::PatchPlaced { .. }
+            | EnvironmentEvent::PatchContained { .. }
+            | EnvironmentEvent::PatchClosed { .. } => self.apply_to_patches(event),
             EnvironmentEvent::Overridden { run, what, by, why, second } => {
                 self.overridden.push(Overridden {
                     run: run.clone(),

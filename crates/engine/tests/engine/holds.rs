@@ -204,6 +204,7 @@ fn what_cannot_follow_is_illegal() {
         by: "mira".to_owned(),
         until: None,
         mid_run: MidRun::Halt,
+        patch: None,
     };
     assert!(state.apply(&placed(2)).is_err());
     state.apply(&placed(1)).unwrap();

@@ -24,6 +24,8 @@ mod environments;
 #[cfg(test)]
 mod holds;
 #[cfg(test)]
+mod patches;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod speed;

@@ -58,6 +58,8 @@ impl World {
             passed: &truth.passed,
             pace: truth.pace,
             back: truth.back.as_ref(),
+            patching: truth.patching.as_ref(),
+            overlays: &truth.overlays,
         };
         let (plan, _) = serin_planner::plan(request).unwrap();
         Self::with_plan(truth, plan)

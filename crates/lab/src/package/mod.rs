@@ -29,6 +29,17 @@ pub(crate) struct PackageSpec {
     pub version: String,
     /// How the build is broken; `None` is a healthy one.
     pub flaw: Option<Flaw>,
+    /// How much of the fix of `scenarios/redirect.patch` the build contains; `None`: nothing of it.
+    pub fix: Option<Fix>,
+}
+
+/// How much of a security fix is in the Rails code of a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Fix {
+    /// All of it.
+    Whole,
+    /// One of its two files: what a backport forgets.
+    Half,
 }
 
 /// The named ways in which a build can be broken.
@@ -52,11 +63,13 @@ pub(crate) enum Flaw {
     QaFails,
     /// `serin_lab_alert` becomes 1 a minute after puma or workhorse started.
     FiresAlertAfterAMinute,
+    /// `serin_lab_alert` becomes 1 when a process has answered a few searches, which no test asks for.
+    FiresAlertBySearches,
 }
 
 impl Flaw {
     /// All of them, in the order of the enum.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::FailsToInstall,
         Self::NeverReady,
         Self::DiesAfterFiveSeconds,
@@ -66,6 +79,7 @@ impl Flaw {
         Self::SlowMigrations,
         Self::QaFails,
         Self::FiresAlertAfterAMinute,
+        Self::FiresAlertBySearches,
     ];
 
     fn name(self) -> &'static str {
@@ -79,6 +93,7 @@ impl Flaw {
             Self::SlowMigrations => "slow-migrations",
             Self::QaFails => "qa-fails",
             Self::FiresAlertAfterAMinute => "fires-alert-after-a-minute",
+            Self::FiresAlertBySearches => "fires-alert-by-searches",
         }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! The order does not matter; dpkg-deb sorts.
 
-use super::PackageSpec;
 use super::migrations;
 use super::names::Names;
+use super::{Fix, PackageSpec};
 
 /// One thing in the package.
 pub(super) enum Entry {
@@ -67,14 +67,21 @@ pub(super) fn entries(
 }
 
 fn add_rails(add: &mut impl FnMut(String, Entry), spec: &PackageSpec, names: &Names) {
+    let controller = match spec.fix {
+        Some(Fix::Whole | Fix::Half) => {
+            include_str!("../../package/rails-fixed/application_controller.rb")
+        }
+        None => include_str!("../../package/rails/application_controller.rb"),
+    };
+    let project = match spec.fix {
+        Some(Fix::Whole) => include_str!("../../package/rails-fixed/project.rb"),
+        Some(Fix::Half) | None => include_str!("../../package/rails/project.rb"),
+    };
     for (path, file) in [
         ("VERSION", "@RAILS_VERSION@\n"),
         ("REVISION", "@SHORT_REVISION@\n"),
-        ("app/models/project.rb", include_str!("../../package/rails/project.rb")),
-        (
-            "app/controllers/application_controller.rb",
-            include_str!("../../package/rails/application_controller.rb"),
-        ),
+        ("app/models/project.rb", project),
+        ("app/controllers/application_controller.rb", controller),
         ("lib/gitlab/version_info.rb", include_str!("../../package/rails/version_info.rb")),
     ] {
         add(format!("{RAILS}/{path}"), Entry::File(fill(file, names)));

@@ -8,7 +8,7 @@ use crate::host::standin;
 use crate::package::{Flaw, PackageSpec, build_deb};
 
 fn spec(version: &str, flaw: Option<Flaw>) -> PackageSpec {
-    PackageSpec { version: version.to_owned(), flaw }
+    PackageSpec { version: version.to_owned(), flaw, fix: None }
 }
 
 #[test]

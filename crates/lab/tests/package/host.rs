@@ -115,7 +115,7 @@ impl Host {
 
     /// Builds a package and returns where the host sees it.
     pub(crate) fn build(&self, version: &str, flaw: Option<Flaw>) -> String {
-        let spec = PackageSpec { version: version.to_owned(), flaw };
+        let spec = PackageSpec { version: version.to_owned(), flaw, fix: None };
         let deb = build_deb(&spec, &standin(), &self.folder.path().join("debs")).unwrap();
         format!("/debs/{}", deb.file_name().unwrap().to_str().unwrap())
     }

@@ -98,6 +98,12 @@ impl Stages<'_> {
                     intended.extend(roles.iter().map(|role| (stage.fleet.clone(), role.clone())));
                 }
                 WorkSpec::Migrations | WorkSpec::DeployHost => intended.extend(self.migrated()),
+                WorkSpec::Patch => {
+                    let fleet = self.environment.fleets.get(&stage.fleet);
+                    let hosts = fleet.into_iter().flat_map(|fleet| fleet.hosts.values());
+                    let roles = hosts.flat_map(|host| &host.roles);
+                    intended.extend(roles.map(|role| (stage.fleet.clone(), role.clone())));
+                }
                 WorkSpec::PostDeploymentMigrations => {}
             }
         }

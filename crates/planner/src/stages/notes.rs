@@ -15,10 +15,16 @@ impl Stages<'_> {
     }
 
     pub(super) fn note_roll(&self, roles: &[RoleName], hosts: &[&Host], report: &mut PlanReport) {
-        let stage = self.spec.number;
         for host in hosts {
             self.note_host(host, report);
         }
+        self.note_budgets(roles, hosts, report);
+        self.note_downgrades(hosts, report);
+        self.note_servers(hosts, report);
+    }
+
+    fn note_budgets(&self, roles: &[RoleName], hosts: &[&Host], report: &mut PlanReport) {
+        let stage = self.spec.number;
         for role in roles {
             let of_role = |host: &&Host| host.roles.contains(role);
             let count = self.fleet.hosts.values().filter(|host| of_role(host)).count();
@@ -29,6 +35,16 @@ impl Stages<'_> {
                 report.notes.push(Note::Budget { stage, role: role.clone(), hosts: count, limit });
             }
         }
+    }
+
+    /// What a patch has to say about the hosts whose services are told.
+    pub(super) fn note_patch(&self, roles: &[RoleName], hosts: &[&Host], report: &mut PlanReport) {
+        self.note_budgets(roles, hosts, report);
+        self.note_servers(hosts, report);
+    }
+
+    fn note_downgrades(&self, hosts: &[&Host], report: &mut PlanReport) {
+        let stage = self.spec.number;
         let mut downgrades: BTreeMap<(DebVersion, &DebVersion), usize> = BTreeMap::new();
         for host in hosts {
             if let (Some(from), Some(to)) = (self.from(host), self.target(host))
@@ -40,6 +56,10 @@ impl Stages<'_> {
         for ((from, to), count) in downgrades {
             report.notes.push(Note::Downgrade { stage, from, to: to.clone(), count });
         }
+    }
+
+    fn note_servers(&self, hosts: &[&Host], report: &mut PlanReport) {
+        let stage = self.spec.number;
         let mut empty = BTreeSet::new();
         for server in hosts.iter().flat_map(|host| &host.servers) {
             if server.may_be_empty && empty.insert(&server.backend) {

@@ -34,6 +34,10 @@ pub(crate) struct Installation {
     pub(crate) pace: Pace,
     /// Where hosts go back to.
     pub(crate) back: Option<Back>,
+    /// The patch that a plan is about.
+    pub(crate) patching: Option<Patching>,
+    /// The patches that hosts are to have.
+    pub(crate) overlays: Vec<PlacedOverlay>,
 }
 
 /// Parses any name, version or limit of the model.
@@ -71,6 +75,8 @@ impl Installation {
             passed: BTreeSet::new(),
             pace: Pace::Careful,
             back: None,
+            patching: None,
+            overlays: Vec::new(),
         }
     }
 
@@ -276,7 +282,8 @@ fn mark_lonely(environment: &mut Environment) {
 
 fn roles() -> BTreeMap<RoleName, Role> {
     let role = |name: &str, service: Option<&str>, limit: &str| {
-        let service = service.map(|s| ServiceAction { name: of(s), how: ServiceHow::Hup });
+        let service =
+            service.map(|s| ServiceAction { name: of(s), how: ServiceHow::Hup, loads: None });
         let role = Role {
             name: of(name),
             migrations: name == "deploy",
@@ -421,6 +428,7 @@ fn all_old(topology: &Topology) -> Observed {
                 package: PackageState::Installed(old.clone()),
                 sha256: None,
                 services: services.map(|s| (s.name.clone(), running(&old))).collect(),
+                patches: Vec::new(),
                 config_management: ConfigManagementState::Running,
                 free_bytes: 1_000_000_000,
                 fence: 0,

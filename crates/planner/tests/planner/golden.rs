@@ -22,6 +22,8 @@ pub(crate) fn request(installation: &Installation) -> Request<'_> {
         passed: &installation.passed,
         pace: installation.pace,
         back: installation.back.as_ref(),
+        patching: installation.patching.as_ref(),
+        overlays: &installation.overlays,
     }
 }
 

@@ -8,6 +8,8 @@ mod installation;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod patches;
+#[cfg(test)]
 mod ways_back;
 #[cfg(test)]
 mod linter;

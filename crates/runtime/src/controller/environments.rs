@@ -38,6 +38,7 @@ impl Controller {
         let (Some(stream), Some(environment)) = known else { return Ok(()) };
         let now = self.ports.clock.now();
         let held = stream.state.held_for(&self.id, &windows::on(environment, now), now);
+        let held = stream.state.met_by(&self.run.plan, held);
         self.input(Input::Held { environment: name.clone(), held }).await
     }
 

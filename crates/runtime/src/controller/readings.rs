@@ -1,7 +1,7 @@
 //! Reading alerts and load balancers again and again, and taking in what was read.
 
 use super::{Controller, Ended, LB_UNREADABLE_FOR};
-use crate::alerts::judge;
+use crate::alerts::{Tolerated, judge};
 use crate::ports::{AlertReading, PortError};
 use serin_engine::{Input, Watch};
 use serin_model::{EnvironmentName, HostName, LbName, LbObservation, Reason, Subject, Timestamp};
@@ -31,8 +31,8 @@ impl Controller {
         reading: &AlertReading,
     ) -> Result<(), Ended> {
         let environment = self.watched(watch);
-        let nothing = BTreeSet::new();
-        let tolerated = self.plan.tolerated.get(&environment).unwrap_or(&nothing);
+        let alerts = self.plan.tolerated.get(&environment);
+        let tolerated = Tolerated { alerts, back: self.plan.back.as_ref() };
         let judged = judge(reading, &self.out(), tolerated);
         if !judged.attributed.is_empty() {
             self.observer.attributed(&judged.attributed);

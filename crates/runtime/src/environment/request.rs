@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use serin_engine::EnvironmentEvent;
-use serin_engine::environment::{Ask, Asking, Canary, Decided, Override, Refused};
+use serin_engine::environment::{Ask, Asking, Canary, Decided, NewPatch, Override, Refused};
 use serin_model::{
-    DebVersion, FleetName, Held, HoldId, MidRun, Overriding, PipelineName, RunId, Timestamp, time,
+    DebVersion, FleetName, Held, HoldId, MidRun, Overriding, PatchId, PipelineName, RunId, Sha256,
+    Timestamp, time,
 };
 use std::time::Duration;
 
@@ -36,6 +37,22 @@ pub enum Want {
     LiftHold {
         /// Which.
         id: HoldId,
+    },
+    /// Hosts that carry a patch.
+    PlacePatch(NewPatch),
+    /// To take in that a build was proven to contain a patch.
+    ProvePatch {
+        /// The patch.
+        id: PatchId,
+        /// The build's version.
+        version: DebVersion,
+        /// The bytes that were unpacked.
+        sha256: Sha256,
+    },
+    /// Hosts that need not carry a patch any more.
+    ClosePatch {
+        /// The patch.
+        id: PatchId,
     },
     /// To start a run although something holds the environment.
     StartRun {
@@ -70,6 +87,9 @@ impl EnvironmentRequest {
         let ask = match self.want {
             Want::PlaceHold { fleet, until, mid_run } => Ask::PlaceHold { fleet, until, mid_run },
             Want::LiftHold { id } => Ask::LiftHold(id),
+            Want::PlacePatch(patch) => Ask::PlacePatch(patch),
+            Want::ProvePatch { id, version, sha256 } => Ask::ProvePatch { id, version, sha256 },
+            Want::ClosePatch { id } => Ask::ClosePatch(id),
             Want::StartRun { run, pipeline, version, held, over, second } => {
                 let over = over.map(|needs| Override { needs, second });
                 Ask::StartRun { run, pipeline, version, held, over }

@@ -2,7 +2,7 @@
 
 use super::{Act, Performed, Stop, already, done, failed, filled, traffic, unexpected};
 use crate::ports::{Look, Work};
-use serin_model::{Argv, Reason, Role, ServiceAction, ServiceHow, Timestamp};
+use serin_model::{Argv, Reason, Role, ServiceAction, ServiceHow, ServiceName, StepId, Timestamp};
 use std::time::Duration;
 
 /// How often a service and its health are asked.
@@ -30,6 +30,51 @@ pub(super) async fn activate(act: &Act) -> Performed {
     }
 }
 
+/// Has services load files that changed under them, and watches that they stay healthy. The version that they run does not
+/// change by that: of a service that is restarted, a new process is the proof.
+pub(super) async fn reload(
+    act: &Act,
+    services: &[ServiceName],
+    distinct: &str,
+) -> Result<(), Box<Stop>> {
+    let roles = act.roles()?;
+    let concerned = |role: &&&Role| role.services.iter().any(|s| services.contains(&s.name));
+    let mut told: Vec<&ServiceName> = Vec::new();
+    for service in roles.iter().flat_map(|role| &role.services) {
+        if !services.contains(&service.name) || told.contains(&&service.name) {
+            continue;
+        }
+        told.push(&service.name);
+        let before = act.observe(Look::State).await?.pid(&service.name);
+        let step = act.step.id.part(&format!("{distinct}{}", service.name));
+        give(act, service, step).await?;
+        if service.how == ServiceHow::Restart {
+            let what = format!("{} to have a new process", service.name);
+            act.until(&what, deadline(act)?, POLL, || async {
+                let now = act.observe(Look::State).await?.pid(&service.name);
+                Ok(now.is_some() && now != before)
+            })
+            .await?;
+        }
+    }
+    for role in roles.iter().filter(concerned) {
+        stays_healthy(act, role).await?;
+    }
+    Ok(())
+}
+
+/// Gives a service the command that has it run what is on disk.
+async fn give(act: &Act, service: &ServiceAction, step: StepId) -> Result<(), Box<Stop>> {
+    let profile = &act.plan.topology.profile;
+    let argv = match service.how {
+        ServiceHow::Hup => &profile.hup,
+        ServiceHow::Restart => &profile.restart,
+    };
+    let work = command(argv, service)?;
+    act.job_on(act.host()?.name.clone(), step, work, profile.command_timeout).await?;
+    Ok(())
+}
+
 /// Tells a service to run the build unless it does, and waits until a new process runs it.
 async fn tell(act: &Act, service: &ServiceAction) -> Result<bool, Box<Stop>> {
     let target = &act.build()?.version;
@@ -38,14 +83,7 @@ async fn tell(act: &Act, service: &ServiceAction) -> Result<bool, Box<Stop>> {
         return Ok(false);
     }
     traffic::still_drained(act).await?;
-    let profile = &act.plan.topology.profile;
-    let argv = match service.how {
-        ServiceHow::Hup => &profile.hup,
-        ServiceHow::Restart => &profile.restart,
-    };
-    let work = command(argv, service)?;
-    let step = act.step.id.part(service.name.as_str());
-    act.job_on(act.host()?.name.clone(), step, work, profile.command_timeout).await?;
+    give(act, service, act.step.id.part(service.name.as_str())).await?;
     // The command may return before anything happened: only what runs counts. Its process id says nothing, because a
     // service that hands over by itself keeps its supervised one.
     let what = format!("{} to run {target}", service.name);

@@ -1,10 +1,10 @@
 //! Asking everything: for a plan before anything happens, and for the truth after everything did.
 
-use super::{Act, Performed, done, failed};
+use super::{Act, Performed, done, failed, patch};
 use crate::ports::{Command, HostQuery, Look, PortError, Ports};
 use serin_model::{
     DebVersion, Environment, FleetName, Host, HostName, HostObservation, LbObservation, Observed,
-    Reason, RoleName, ServiceName, Topology,
+    PatchDirection, Reason, RoleName, ServiceName, Topology,
 };
 use std::collections::BTreeMap;
 use tokio::task::JoinSet;
@@ -107,7 +107,9 @@ pub(super) async fn sweep(act: &Act, intended: &[(FleetName, RoleName)]) -> Perf
         let build = act.plan.build_for(&host.name).filter(|_| meant);
         count += usize::from(build.is_some());
         let version = build.map(|build| &build.version);
-        strays.extend(stray(topology, environment, host, version, &observed));
+        let wrong = stray(topology, environment, host, version, &observed);
+        let seen = observed.hosts.get(&host.name);
+        strays.extend(wrong.or_else(|| seen.and_then(|seen| patch::stray(act, &host.name, seen))));
     }
     for lb in environment.load_balancers.values() {
         if let Some(why) = observed.unreachable.get(&lb.host) {
@@ -115,9 +117,13 @@ pub(super) async fn sweep(act: &Act, intended: &[(FleetName, RoleName)]) -> Perf
         }
     }
     if strays.is_empty() {
-        let what = match &act.plan.back {
-            Some(_) => "what was recorded before".to_owned(),
-            None => act.plan.build.version.to_string(),
+        let what = match (&act.plan.back, &act.plan.patching) {
+            (Some(_), _) => "what was recorded before".to_owned(),
+            (None, Some(patching)) => match patching.direction {
+                PatchDirection::Apply => format!("patch {}", patching.patch.short()),
+                PatchDirection::Remove => format!("no patch {}", patching.patch.short()),
+            },
+            (None, None) => act.plan.build.version.to_string(),
         };
         done(format!("{count} host(s) run {what}, every server is UP"))
     } else {

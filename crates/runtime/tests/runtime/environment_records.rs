@@ -32,6 +32,7 @@ fn golden() -> Vec<(EnvironmentEvent, &'static str)> {
                 by: by.clone(),
                 until: Some(AT),
                 mid_run: MidRun::NextStage,
+                patch: None,
             },
             r#"{"format":1,"event":"hold-placed","id":"h-3","fleet":null,"reason":"patching","by":"mira","until":5000,"mid_run":"next-stage"}"#,
         ),

@@ -123,6 +123,8 @@ impl Sim {
             observed: &observed,
             passed: &BTreeSet::new(),
             pace,
+            patching: None,
+            overlays: &[],
             back: Some(&back),
         };
         let (plan, _) = serin_planner::plan(request).map_err(|error| error.to_string())?;

@@ -19,6 +19,7 @@ mod people;
 mod promotion;
 mod queue;
 mod environments;
+mod patch;
 mod machines;
 mod takeover;
 

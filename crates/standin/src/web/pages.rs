@@ -39,6 +39,11 @@ pub(super) async fn answer(web: &Web, request: &Request<Incoming>) -> Answer {
     }
 }
 
+/// Tells whether users search for something: what they do and no test does.
+pub(super) fn is_search(request: &Request<Incoming>) -> bool {
+    query_text(request, "search").is_some()
+}
+
 /// Readiness with everything it depends on, as `?all=1` asks for.
 pub(super) async fn readiness_of_all(web: &Web) -> Answer {
     let never = web.identity.build.flaw == Some(Flaw::NeverReady);

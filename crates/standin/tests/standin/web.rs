@@ -145,6 +145,20 @@ async fn the_alert_fires_only_with_the_flaw_and_only_after_its_time() {
 }
 
 #[tokio::test]
+async fn the_alert_of_searches_needs_searches_which_are_answered() {
+    let flaw = "fires-alert-by-searches\n";
+    let (_host, port, _child) = started("16.0.0-ee.0", flaw, "").await;
+    for _ in 0..10 {
+        assert_eq!(get(port, "/users/sign_in").await.unwrap().0, 200);
+    }
+    assert!(get(port, "/metrics").await.unwrap().1.contains("serin_lab_alert 0\n"));
+    for _ in 0..6 {
+        assert_eq!(get(port, "/users/sign_in?search=fox").await.unwrap().0, 200);
+    }
+    assert!(get(port, "/metrics").await.unwrap().1.contains("serin_lab_alert 1\n"));
+}
+
+#[tokio::test]
 async fn an_unknown_flaw_is_no_healthy_build() {
     let host = Host::new("16.0.0-ee.0", "nver-ready\n", "");
     assert_eq!(ended(&mut host.start("puma")).await, Some(1));

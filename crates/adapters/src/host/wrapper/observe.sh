@@ -54,6 +54,7 @@ free $(free_bytes)"
         *) end refused "not understood: $word"; return 0 ;;
         esac
     done
+    see_patches
     block "$seen"
     end ok
 }

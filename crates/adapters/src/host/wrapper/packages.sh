@@ -100,7 +100,7 @@ install_build() {
     query_package
     if [ "$found" = installed ] && [ "$version" = "$wanted_version" ]; then
         hold_again
-        if [ -e "$log_dir/installing" ]; then remember; fi
+        if [ -e "$log_dir/installing" ]; then remember; forget_patches; fi
         echo "serin: $package $version was installed already"
         exit 0
     fi
@@ -129,6 +129,7 @@ install_build() {
     query_package
     if [ "$found" = installed ] && [ "$version" = "$wanted_version" ]; then
         remember
+        forget_patches
         echo "serin: installed $package $version"
         exit 0
     fi

@@ -40,8 +40,7 @@ store_fenced() { # FENCE ID SHA256 SIZE
     unlock
 }
 
-op_patches() { # what this host carries, and every file that has no longer the bytes of it
-    seen=
+see_patches() { # what this host carries, and every file that has no longer the bytes of it
     for record in "$state/patches"/*/files; do
         [ -e "$record" ] || continue
         folder=${record%/files}
@@ -49,8 +48,36 @@ op_patches() { # what this host carries, and every file that has no longer the b
         [ ! -e "$folder/applied" ] || word=applied
         { see_patch || see broken "${folder##*/}"; } <"$record"
     done
-    block "$seen"
-    end ok
+}
+
+op_fits() { # ID PACKAGE VERSION [MODE BEFORE AFTER PATH]...: tells whether the patch could be applied now; changes nothing
+    id=$1 package=$2 wanted_version=$3
+    folder=$state/patches/$id blobs=$state/patches/$id/blobs record=$state/patches/$id/files table=$scratch/table
+    direction=patch
+    shift 3
+    said=$(write_table "$@" && { right_version || fail 20 "$package $wanted_version is not what is installed: $found $version $word"; } \
+        && check_files && echo "serin: $to_do")
+    status=$?
+    said=${said#serin: }
+    if [ "$status" -eq 0 ]; then end fits "${said:-0}"; else end refused "${said:-cannot write to $scratch}"; fi
+}
+
+# A package that was installed laid down its own files, and knows nothing of those that a patch of before had made.
+forget_patches() {
+    for record in "$state/patches"/*/files; do
+        [ -e "$record" ] || continue
+        folder=${record%/files}
+        read -r of was <"$record"
+        if [ "$of" != "$package" ] || [ "$was" = "$wanted_version" ]; then continue; fi
+        while read -r mode uid gid before after path; do
+            [ "$before" = none ] || continue
+            look_at "$path"
+            [ "$has" = "$after" ] || continue
+            dpkg-query -S "$path" >/dev/null 2>&1 || rm -f "$path"
+        done <"$record"
+        remove_folders
+        rm -f "$folder/applied" "$record" && sync "$folder" && rm -rf "$folder"
+    done
 }
 
 see_patch() {

@@ -19,7 +19,7 @@ serve() {
             count=$((count - 1))
         done
         case $operation in
-        hello | fence | observe | read | start | wait | look | haproxy | store | patches) "op_$operation" "$@" ;;
+        hello | fence | observe | read | start | wait | look | haproxy | store | fits) "op_$operation" "$@" ;;
         *) end refused "unknown operation $operation" ;;
         esac
     done
