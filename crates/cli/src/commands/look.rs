@@ -22,6 +22,7 @@ pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
     }
     for name in context.config.topology.environments.keys() {
         let mut left = of_environment(context, name).await?;
+        left.extend(super::queue::waiting(context, name).await?);
         left.extend(left_behind(context, name).await?.iter().map(|(id, host)| {
             let (host, why) = (&host.host, &host.why);
             format!(
