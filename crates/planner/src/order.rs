@@ -76,6 +76,7 @@ fn place(phase: &Phase, stage: usize) -> Place {
         Some(
             Action::CheckHost { .. }
             | Action::Fetch
+            | Action::Simulate
             | Action::CheckConfig
             | Action::PreparePatch { .. },
         ) => Place::Prepare(2),

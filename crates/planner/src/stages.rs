@@ -14,6 +14,7 @@ use serin_model::{
     HostObservation, Lane, MigrationKind, Pace, PackageState, Phase, RoleName, ShareSpec,
     StageSpec, Step, StepId, Subject, WorkSpec,
 };
+use std::collections::BTreeSet;
 
 /// Whether the plan has more to do in a stage's environment.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl<'a> Stages<'a> {
         }
         self.note_roll(roles, &hosts, report);
         let mut phases = self.stop_and_record(&hosts, report);
-        phases.push(phase("checks and fetches", self.each(&hosts, |host| self.prepare(host))));
+        phases.push(phase("checks and fetches", self.prepare_all(&hosts)));
         if self.spec.share != ShareSpec::Keep && !hosts.is_empty() {
             let fleet = self.fleet.name.clone();
             let zero = Action::SetShare { fleet: fleet.clone(), percent: 0 };
@@ -128,7 +129,7 @@ impl<'a> Stages<'a> {
         }
         self.note_host(host, report);
         let mut phases = self.stop_and_record(&[host], report);
-        phases.push(phase("checks and fetches", self.each(&[host], |host| self.prepare(host))));
+        phases.push(phase("checks and fetches", self.prepare_all(&[host])));
         let mut actions = self.install(host);
         actions.push(Action::Migrate(kind));
         phases.push(migrate(actions));
@@ -152,7 +153,7 @@ impl<'a> Stages<'a> {
         }
         self.note_host(host, report);
         let mut phases = self.stop_and_record(changed, report);
-        phases.push(phase("checks and fetches", self.each(changed, |host| self.prepare(host))));
+        phases.push(phase("checks and fetches", self.prepare_all(changed)));
         phases.push(phase("deploy host", self.each(changed, |host| self.install(host))));
         phases.extend(self.start_config_management(fleet, &[host]));
         Ok(phases)
@@ -236,8 +237,24 @@ impl<'a> Stages<'a> {
         }) && self.target(host) == self.to_record(self.fleet)
     }
 
-    fn prepare(&self, host: &Host) -> Vec<Action> {
+    /// Every host is checked and has its package; on one host of each role apt says that it would go there, and back.
+    fn prepare_all(&self, hosts: &[&Host]) -> Vec<Lane> {
+        let mut roles: BTreeSet<RoleName> = BTreeSet::new();
+        let way_back = self.request.pace == Pace::Careful && self.request.back.is_none();
+        let lane = |host: &&Host| {
+            let installed = self.seen(&host.name).and_then(HostObservation::installed);
+            let changes = installed.is_some() && installed != self.target(host);
+            let first = changes
+                && host.roles.iter().filter(|role| roles.insert((*role).clone())).count() > 0;
+            let simulate = (first && way_back).then_some(Action::Simulate);
+            self.lane(Subject::Host(host.name.clone()), self.prepare(host, simulate))
+        };
+        hosts.iter().map(lane).collect()
+    }
+
+    fn prepare(&self, host: &Host, simulate: Option<Action>) -> Vec<Action> {
         let mut actions = vec![Action::CheckHost { from: self.from(host) }, Action::Fetch];
+        actions.extend(simulate);
         actions
             .extend(self.request.topology.profile.check_config.iter().map(|_| Action::CheckConfig));
         actions.extend(self.prepare_kept(host));

@@ -51,7 +51,12 @@ impl Attempt {
 pub(crate) fn words(work: &Work) -> Vec<&str> {
     match work {
         Work::Command { argv, .. } => argv.arguments().collect(),
-        Work::Fetch(_) | Work::Install(_) | Work::Patch(_) | Work::Unpatch(_) => Vec::new(),
+        Work::Fetch(_)
+        | Work::Keep { .. }
+        | Work::Simulate(_)
+        | Work::Install(_)
+        | Work::Patch(_)
+        | Work::Unpatch(_) => Vec::new(),
     }
 }
 
@@ -60,6 +65,8 @@ pub(crate) fn show(job: &Job) -> String {
     let what = match &job.work {
         Work::Command { argv, .. } => argv.to_string(),
         Work::Fetch(build) => format!("fetch {}", build.version),
+        Work::Keep { version, .. } => format!("keep {version}"),
+        Work::Simulate(build) => format!("simulate {}", build.version),
         Work::Install(build) => format!("install {}", build.version),
         Work::Patch(patch) => format!("patch {} on {}", patch.id.short(), patch.version),
         Work::Unpatch(patch) => format!("unpatch {} on {}", patch.id.short(), patch.version),
@@ -267,7 +274,20 @@ impl World {
                 }
                 Err(_not_a_version) => status = 1,
             },
-            (Work::Command { .. } | Work::Patch(_) | Work::Unpatch(_), _) => {}
+            (Work::Keep { version, .. }, _) if !fails => {
+                machine.fetched.insert(version.clone());
+            }
+            (Work::Simulate(build), _) if !fails => {
+                status = if machine.fetched.contains(&build.version) { 0 } else { 10 };
+            }
+            (
+                Work::Command { .. }
+                | Work::Keep { .. }
+                | Work::Simulate(_)
+                | Work::Patch(_)
+                | Work::Unpatch(_),
+                _,
+            ) => {}
         }
         self.note(host.as_str(), &format!("{} ended with {status}", key.1));
         self.over(host, key, number, status);
