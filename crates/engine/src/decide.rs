@@ -4,6 +4,7 @@ use crate::environment::run_held;
 use crate::event::{Event, Outcome};
 use crate::run::{Run, Status};
 use crate::steps::LaneState;
+use crate::withdrawal;
 use serin_model::{
     Action, EnvironmentName, FleetName, Held, HostName, Reason, Step, StepId, StepKind, Subject,
     Timestamp, Verdict,
@@ -91,6 +92,15 @@ pub enum Input {
         /// Its servers that have other weights.
         servers: Vec<String>,
     },
+    /// An attempt to take a share away is about to begin.
+    Withdraw,
+    /// An attempt to take a share away ended.
+    Withdrawn {
+        /// The attempt.
+        attempt: u32,
+        /// How.
+        outcome: Outcome,
+    },
     /// Something that no step is about stands in the way of going on.
     Problem(Reason),
     /// A person asks for something.
@@ -145,6 +155,9 @@ pub enum Refusal {
     /// The step cannot begin now.
     #[error("step {0} cannot begin now")]
     NotDue(StepId),
+    /// No share is to be taken away, or not now, or not by this attempt.
+    #[error("there is no share to take away now")]
+    NothingToWithdraw,
     /// The outcome is not of an attempt in flight.
     #[error("attempt {attempt} of step {step} is not in flight")]
     NotInFlight {
@@ -176,6 +189,11 @@ pub fn decide(run: &Run, input: Input, now: Timestamp) -> Result<Vec<Event>, Ref
         Input::Held { environment, held } => Ok(run_held::decide(run, &environment, &held)),
         Input::DrainLost { host, servers } => Ok(vec![Event::DrainLost { host, servers }]),
         Input::ShareLost { fleet, servers } => Ok(vec![Event::ShareLost { fleet, servers }]),
+        Input::Withdraw => withdrawal::begin(run, now),
+        Input::Withdrawn { attempt, outcome } => withdrawal::ended(run, attempt, outcome, now),
+        Input::Problem(reason) if matches!(run.status, Status::Halting(_)) => {
+            Ok(withdrawal::hindered(run, reason, now))
+        }
         Input::Problem(reason) | Input::Command(Command::Halt(reason)) => Ok(halt(run, reason)),
         Input::Command(Command::Resume { by, why }) => match run.status {
             Status::Halted(_) => Ok(vec![Event::Resumed { by, why }]),
@@ -405,10 +423,13 @@ fn rest(run: &Run) -> Vec<Event> {
     }
 }
 
-/// Tells whether a halting run can do nothing more: nothing is in flight, and no lane has anything due.
+/// Tells whether a halting run can do nothing more: nothing is in flight, no lane has anything due, and no share is yet
+/// to be taken away.
 fn is_safe(run: &Run) -> bool {
-    run.lanes().iter().all(|lane| {
-        lane.in_flight().is_none_or(|step| may_be_left(&step.action))
-            && lane.due(&run.status).is_none()
-    })
+    let lanes = run.lanes();
+    withdrawal::wanted(run).is_none()
+        && lanes.iter().all(|lane| {
+            lane.in_flight().is_none_or(|step| may_be_left(&step.action))
+                && lane.due(&run.status).is_none()
+        })
 }

@@ -7,6 +7,7 @@ use crate::admission::{Admission, NotAdmitted, View, seen};
 use crate::decide::{DEFAULT_POLL, is_watch};
 use crate::run::{Run, Status, StepState};
 use crate::steps::LaneState;
+use crate::withdrawal;
 use serin_model::{
     Action, AdminState, EnvironmentName, FleetName, HostName, LbServer, Reason, Stage, Step,
     StepId, Subject, Timestamp, Verdict,
@@ -64,6 +65,13 @@ pub enum Effect {
         host: HostName,
         /// Its servers that came back.
         servers: Vec<String>,
+    },
+    /// Take away the share that an exposure gave a fleet.
+    Withdraw {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The fleet.
+        fleet: FleetName,
     },
     /// Tell HAProxy again that a fleet gets no traffic but its own.
     Reweigh {
@@ -128,6 +136,7 @@ pub fn due(run: &Run, view: &View, now: Timestamp) -> Due {
     watches(run, stage, number, &mut due);
     due.effects.extend(lanes.iter().filter_map(|lane| redrain(run, stage, lane, view)));
     due.effects.extend(reweigh(run, stage, view));
+    due.withdraws(run, now);
     due.works(run, (stage, &lanes), view, now);
     due.waits_in_vain(&lanes, view, now);
     due
@@ -230,6 +239,20 @@ fn is_later(view: &View, server: &LbServer, done_at: Option<Timestamp>) -> bool 
 }
 
 impl Due {
+    fn wakes_at(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    fn withdraws(&mut self, run: &Run, now: Timestamp) {
+        match withdrawal::due_at(run, now) {
+            Some((_, _, at)) if at > now => self.wakes_at(at),
+            Some((environment, fleet, _)) => self
+                .effects
+                .push(Effect::Withdraw { environment: environment.clone(), fleet: fleet.clone() }),
+            None => {}
+        }
+    }
+
     fn works(
         &mut self,
         run: &Run,
@@ -245,7 +268,7 @@ impl Due {
             if let Some(at) = not_before(run, step)
                 && at > now
             {
-                self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+                self.wakes_at(at);
                 continue;
             }
             let slot = lane.holds_slot();
@@ -290,16 +313,20 @@ impl Due {
             let (host, why) = (host.clone(), why.to_string());
             self.in_vain = Some(Reason::NotAdmitted { host, why, after: MOST_WAITING });
         } else {
-            self.wake_at = Some(self.wake_at.map_or(end, |earlier| earlier.min(end)));
+            self.wakes_at(end);
         }
     }
 }
 
-/// Returns when a step whose last attempt was lost may be tried again: later each time, at most every half minute.
+/// Returns when a step whose last attempt was lost may be tried again.
 fn not_before(run: &Run, step: &Step) -> Option<Timestamp> {
+    run.lost_at(&step.id).map(|lost_at| retry_at(run.lost(&step.id), lost_at))
+}
+
+/// Returns when what was lost so many times in a row may be tried again: later each time, at most every half minute.
+pub(crate) fn retry_at(lost: u32, lost_at: Timestamp) -> Timestamp {
     const FIRST: Duration = Duration::from_millis(500);
     const LONGEST: Duration = Duration::from_secs(30);
-    let lost_at = run.lost_at(&step.id)?;
-    let doublings = run.lost(&step.id).saturating_sub(1).min(8);
-    Some(lost_at.plus((FIRST * 2_u32.pow(doublings)).min(LONGEST)))
+    let doublings = lost.saturating_sub(1).min(8);
+    lost_at.plus((FIRST * 2_u32.pow(doublings)).min(LONGEST))
 }

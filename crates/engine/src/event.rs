@@ -111,6 +111,26 @@ pub enum Event {
         /// Why.
         reason: Reason,
     },
+    /// The run begins to take away the share that an exposure gave a fleet; on disk before anything happens.
+    WithdrawalStarted {
+        /// Where.
+        environment: EnvironmentName,
+        /// Whose share.
+        fleet: FleetName,
+        /// The attempt, from 1.
+        attempt: u32,
+        /// The lease it was started under.
+        term: u64,
+    },
+    /// An attempt to take the share away ended.
+    WithdrawalEnded {
+        /// The attempt.
+        attempt: u32,
+        /// How.
+        outcome: Outcome,
+        /// When.
+        at: Timestamp,
+    },
     /// Nothing is in flight any more.
     Halted,
     /// A person lifted the halt: what failed is tried again.

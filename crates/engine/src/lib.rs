@@ -17,6 +17,7 @@ pub mod decide;
 pub mod due;
 pub mod admission;
 pub mod history;
+pub mod withdrawal;
 pub mod environment;
 
 pub use admission::{NotAdmitted, View};
@@ -26,3 +27,4 @@ pub use environment::{EnvironmentEvent, EnvironmentState};
 pub use event::{Event, Outcome};
 pub use history::{History, NoWayBack, Scope, WayBack};
 pub use run::{IllegalEvent, OutOfService, Run, Status, StepState};
+pub use withdrawal::Withdrawal;

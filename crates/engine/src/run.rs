@@ -6,6 +6,7 @@
 
 use crate::event::{Event, Outcome};
 use crate::steps::{LaneState, StepRecord, Steps};
+use crate::withdrawal::Withdrawal;
 use serin_model::{
     Action, EnvironmentName, Held, HostName, Lane, Plan, Reason, Stage, Step, StepId, Subject,
     Timestamp, Verdict,
@@ -34,6 +35,8 @@ pub struct Run {
     pub alerts: BTreeMap<EnvironmentName, (Verdict, Timestamp)>,
     /// Holds and windows that are on, by environment, without those that the run was let through.
     pub held: BTreeMap<EnvironmentName, Vec<Held>>,
+    /// The share that a halt takes away, or has; `None`: no halt since the run was last resumed did.
+    pub withdrawal: Option<Withdrawal>,
     steps: Steps,
     /// The stage and phase that are worked on, by their places in the plan; beyond the last stage when all is done.
     cursor: (usize, usize),
@@ -108,6 +111,7 @@ impl Run {
             environments: BTreeMap::new(),
             alerts: BTreeMap::new(),
             held: BTreeMap::new(),
+            withdrawal: None,
             steps,
             cursor: (0, 0),
         };
@@ -177,6 +181,12 @@ impl Run {
                 record.watched = *watched;
                 record.sample = *sample;
             }
+            Event::WithdrawalStarted { environment, fleet, attempt, term } => {
+                self.withdrawal_started((environment, fleet), *attempt, *term)?;
+            }
+            Event::WithdrawalEnded { attempt, outcome, at } => {
+                self.withdrawal_ended(*attempt, outcome, *at)?;
+            }
             Event::HaltRequested { .. }
             | Event::Halted
             | Event::Resumed { .. }
@@ -200,6 +210,11 @@ impl Run {
     /// Returns how many attempts of a step were started.
     pub fn attempts(&self, step: &StepId) -> u32 {
         self.steps.get(step).map_or(0, |record| record.attempts)
+    }
+
+    /// Tells whether a step was begun since it last was to begin anew.
+    pub(crate) fn has_begun(&self, step: &StepId) -> bool {
+        self.steps.get(step).is_some_and(|record| record.began)
     }
 
     /// Returns how many attempts of a step in a row were lost.
@@ -311,7 +326,8 @@ impl Run {
         self.steps.get_mut(step).ok_or_else(unknown)
     }
 
-    /// Moves on to the first phase that has something left to do. What is done stays done, so it never goes back.
+    /// Moves on to the first phase that has something left to do. What is done stays done, so it never goes back but to
+    /// an exposure that begins anew.
     fn advance(&mut self) {
         while let Some(stage) = self.plan.stages.get(self.cursor.0) {
             if self.cursor.1 >= stage.phases.len() {
@@ -334,6 +350,7 @@ impl Run {
         // machine's clock gave are nothing to wait for.
         self.alerts.clear();
         self.held.clear();
+        self.withdrawal.iter_mut().for_each(Withdrawal::adopted);
         for record in &mut self.steps.records {
             record.watched = Duration::ZERO;
             record.sample = None;
@@ -418,11 +435,23 @@ impl Run {
         }
         let from_drain = lane.steps.iter().skip_while(|s| s.action != Action::Drain);
         let reset: Vec<StepId> = from_drain.map(|step| step.id.clone()).collect();
-        for id in reset {
-            if let Some(record) = self.steps.get_mut(&id) {
+        self.reset(&reset);
+    }
+
+    fn reset(&mut self, steps: &[StepId]) {
+        for id in steps {
+            if let Some(record) = self.steps.get_mut(id) {
                 record.state = StepState::Pending;
                 record.began = false;
             }
+        }
+    }
+
+    /// Has steps begin anew, and goes back to the phase of the first of them: the one way back there is.
+    pub(crate) fn begin_anew(&mut self, first: &StepId, steps: &[StepId]) {
+        self.reset(steps);
+        if let Some(place) = self.steps.index.get(first) {
+            self.cursor = (place.stage, place.phase);
         }
     }
 
@@ -450,6 +479,7 @@ impl Run {
     }
 
     fn resumed(&mut self) {
+        self.expose_anew();
         self.status = Status::Running;
         self.alerts.clear();
         for record in &mut self.steps.records {

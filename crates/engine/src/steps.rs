@@ -151,6 +151,10 @@ impl<'a> LaneState<'a> {
         self.steps().any(|(step, record)| changes(step) && record.attempts > 0)
     }
 
+    fn exposes(&self) -> bool {
+        self.lane.steps.iter().any(|step| matches!(step.action, Action::Expose { .. }))
+    }
+
     fn drain(&self) -> Option<(&'a Step, &'a StepRecord)> {
         self.steps().find(|(step, _)| step.action == Action::Drain)
     }
@@ -163,7 +167,8 @@ impl<'a> LaneState<'a> {
             Status::Halting(_) => true,
             Status::Halted(_) | Status::Finished | Status::Cancelled { .. } => return None,
         };
-        if self.in_flight().is_some() {
+        // What a halt does about an exposure is to take its share away, and that is no step.
+        if self.in_flight().is_some() || (halting && self.exposes()) {
             return None;
         }
         if halting && self.holds_slot() && !self.is_changed() {

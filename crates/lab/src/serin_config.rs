@@ -22,7 +22,7 @@ const ROLES: &[(Kind, &str)] = &[
     (Kind::Deploy, "migrations = true\nquiet = \"none\"\n"),
     (
         Kind::Gitaly,
-        "stage = \"gitaly\"\nservices = [{ name = \"gitaly\", action = \"hup\" }]\n\
+        "stage = \"gitaly\"\nservices = [{ name = \"gitaly\", action = \"hup\", loads = [] }]\n\
          quiet = \"graceful\"\nmax_unavailable = 1\nhealthy_deadline = \"20s\"\n",
     ),
     (
@@ -39,7 +39,7 @@ const ROLES: &[(Kind, &str)] = &[
     ),
     (
         Kind::Git,
-        "services = [{ name = \"workhorse\", action = \"restart\" }]\nbackends = [\"https_git\"]\n\
+        "services = [{ name = \"workhorse\", action = \"restart\", loads = [] }]\nbackends = [\"https_git\"]\n\
          max_unavailable = 1\ndrain = { deadline = \"30s\", then = \"kill\" }\n\
          health = \"http://127.0.0.1:8080/-/readiness\"\nhealthy_for = \"1s\"\nhealthy_deadline = \"20s\"\n",
     ),

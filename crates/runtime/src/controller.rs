@@ -314,6 +314,9 @@ impl Controller {
             Happened::Shared { fleet, percent, result } => {
                 self.shared(fleet, percent, result).await
             }
+            Happened::Withdrawn { attempt, outcome } => {
+                self.input(Input::Withdrawn { attempt, outcome }).await
+            }
             Happened::Alerts(watch, reading) => self.alerts(watch, &reading).await,
             Happened::LoadBalancers(watch, readings) => self.load_balancers(watch, readings).await,
         }

@@ -112,7 +112,7 @@ pub async fn perform(act: &Act) -> Outcome {
     result.unwrap_or_else(|stop| *stop)
 }
 
-pub use share::zero as reweigh;
+pub use share::{withdraw, zero as reweigh};
 pub use traffic::redrain;
 
 type Performed = Result<Outcome, Box<Stop>>;

@@ -122,21 +122,44 @@ impl<'a> Sharing<'a> {
     pub async fn set(self, fence: Fence, percent: u8) -> Result<Told, ShareError> {
         let mut told = Told { changed: false, computed: Vec::new() };
         for lb in self.lbs()? {
-            let mut seen = self.ports.load_balancers.observe(lb).await?;
-            let wanted = self.weights(lb, &seen, percent)?;
-            let mut tries = 0;
-            while let Some(found) = differing(&wanted, &seen) {
-                if tries > TOLD_AGAIN {
-                    return Err(ShareError::Unfit(found));
-                }
-                self.ports.load_balancers.set_weights(lb, fence, &wanted).await?;
-                told.changed = true;
-                tries += 1;
-                seen = self.ports.load_balancers.observe(lb).await?;
-            }
-            told.computed.extend(self.computed(lb, &seen));
+            self.tell(lb, (fence, percent), &mut told).await?;
         }
         Ok(told)
+    }
+
+    /// Takes the fleet's share away on every load balancer, whatever the others say.
+    ///
+    /// # Errors
+    /// With what stands in the way on each of them that still may give it one.
+    pub async fn withdraw(self, fence: Fence) -> Result<Told, Vec<ShareError>> {
+        let mut told = Told { changed: false, computed: Vec::new() };
+        let mut failed = Vec::new();
+        for lb in self.lbs().map_err(|error| vec![error])? {
+            failed.extend(self.tell(lb, (fence, 0), &mut told).await.err());
+        }
+        if failed.is_empty() { Ok(told) } else { Err(failed) }
+    }
+
+    async fn tell(
+        self,
+        lb: &LoadBalancer,
+        (fence, percent): (Fence, u8),
+        told: &mut Told,
+    ) -> Result<(), ShareError> {
+        let mut seen = self.ports.load_balancers.observe(lb).await?;
+        let wanted = self.weights(lb, &seen, percent)?;
+        let mut tries = 0;
+        while let Some(found) = differing(&wanted, &seen) {
+            if tries > TOLD_AGAIN {
+                return Err(ShareError::Unfit(found));
+            }
+            self.ports.load_balancers.set_weights(lb, fence, &wanted).await?;
+            told.changed = true;
+            tries += 1;
+            seen = self.ports.load_balancers.observe(lb).await?;
+        }
+        told.computed.extend(self.computed(lb, &seen));
+        Ok(())
     }
 
     /// Tells HAProxy again that the fleet gets no shared traffic, after a reload made it forget.

@@ -5,9 +5,9 @@
 use serin_model::policy::Migrations;
 use serin_model::{
     AlertSource, Argv, AtDeadline, Attribution, Build, BuildKind, ConfigManagement, Drain,
-    Environment, Fleet, Host, HostName, LbServer, Limit, LoadBalancer, Pipeline, Profile, QaReport,
-    QaSuite, Quiet, Role, RoleName, ServiceAction, ServiceHow, ShareSpec, StageSpec, Topology,
-    VersionRecord, WorkSpec,
+    Environment, Exposure, Fleet, Host, HostName, LbServer, Limit, LoadBalancer, Pipeline, Profile,
+    QaReport, QaSuite, Quiet, Role, RoleName, ServiceAction, ServiceHow, ShareSpec, StageSpec,
+    Topology, VersionRecord, WorkSpec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -19,6 +19,10 @@ pub const OLD: &str = "16.1.0-ee.0";
 pub const NEW: &str = "16.2.0-ee.0";
 /// The percentage of traffic that the canary gets in the end.
 const SHARE: u8 = 5;
+/// The percentage that it gets to prove a build.
+const EXPOSED: u8 = 10;
+/// For how long it does.
+pub const EXPOSED_FOR: Duration = secs(120);
 /// How long each stage bakes.
 pub const BAKE: Duration = secs(30);
 /// How often alerts are read.
@@ -95,6 +99,31 @@ pub fn pipeline() -> Pipeline {
             stage(6, "production", "canary", roles(&["web", "api"]), &["canary"]),
         ],
     }
+}
+
+/// Returns the pipeline `to-main`: the canary proves the build for a while, then main's hosts get it.
+pub fn promotion() -> Pipeline {
+    let exposure = Exposure {
+        fleet: name("canary"),
+        percent: EXPOSED,
+        // Nobody sends requests in this world.
+        requests: 0,
+        watch: EXPOSED_FOR,
+        deadline: EXPOSED_FOR * 2,
+    };
+    let stage = StageSpec {
+        number: 7,
+        title: "main".to_owned(),
+        environment: name("production"),
+        fleet: name("main"),
+        work: WorkSpec::Roles([name("web"), name("api")].into()),
+        share: ShareSpec::Keep,
+        exposure: Some(exposure),
+        approval: None,
+        qa: [name("smoke")].into(),
+        bake: BAKE,
+    };
+    Pipeline { name: name("to-main"), stages: vec![stage] }
 }
 
 fn profile() -> Profile {

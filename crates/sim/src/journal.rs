@@ -122,6 +122,8 @@ fn show(event: &Event) -> String {
         | Event::HeldChanged { .. }
         | Event::BakeProgressed { .. }
         | Event::HaltRequested { .. }
+        | Event::WithdrawalStarted { .. }
+        | Event::WithdrawalEnded { .. }
         | Event::Halted
         | Event::Resumed { .. }
         | Event::Cancelled { .. }

@@ -31,6 +31,8 @@ pub(crate) struct Pages {
     pub(crate) fences: BTreeMap<EnvironmentName, u64>,
     drains_lost: BTreeMap<HostName, Timestamp>,
     shares_lost: BTreeMap<FleetName, Timestamp>,
+    /// The share that a halt takes away, and whether an attempt is in flight.
+    withdrawn: Option<(FleetName, bool)>,
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +82,7 @@ impl Ledger {
             fences: BTreeMap::new(),
             drains_lost: BTreeMap::new(),
             shares_lost: BTreeMap::new(),
+            withdrawn: None,
         };
         self.runs.insert(run, pages);
     }
@@ -141,7 +144,22 @@ impl Pages {
                     self.status = Status::Halting;
                 }
             }
-            Event::Halted => self.status = Status::Halted,
+            Event::WithdrawalStarted { fleet, term, .. } => {
+                if self.status != Status::Halting || *term != self.term {
+                    return Err(format!("the share of {fleet} is taken away while {self:?}"));
+                }
+                self.withdrawn = Some((fleet.clone(), true));
+            }
+            Event::WithdrawalEnded { .. } => match &mut self.withdrawn {
+                Some((_, flying)) if *flying => *flying = false,
+                Some(_) | None => return Err("a share was taken away unasked".to_owned()),
+            },
+            Event::Halted => {
+                if matches!(self.withdrawn, Some((_, true))) {
+                    return Err("halted while a share is being taken away".to_owned());
+                }
+                self.status = Status::Halted;
+            }
             Event::Resumed { .. } => self.resumed(),
             Event::Cancelled { .. } => self.status = Status::Over,
             Event::Finished => {
@@ -259,6 +277,18 @@ impl Pages {
         for line in self.steps.values_mut().filter(|line| line.state == State::Stuck) {
             // What it was stuck with decides whether it is looked at first; both may begin.
             line.state = State::InDoubt;
+        }
+        let Some((fleet, _)) = self.withdrawn.take() else { return };
+        let exposes = |lane: &serin_model::Lane| {
+            let exposed = |step: &Step| matches!(&step.action, Action::Expose { fleet: f, .. } if *f == fleet);
+            lane.steps.iter().any(exposed)
+        };
+        let later = self.plan.steps().skip_while(|(_, lane, _)| !exposes(lane));
+        let again = later.filter(|(_, lane, step)| exposes(lane) || step.action == Action::Guard);
+        for (_, _, step) in again {
+            if let Some(line) = self.steps.get_mut(&step.id) {
+                line.state = State::Pending;
+            }
         }
     }
 

@@ -30,7 +30,8 @@ pub mod scenario;
 
 pub use faults::{Fault, Faults, Kill, Trouble};
 pub use scenario::{
-    AfterHalt, Ending, Report, Scenario, Sim, simulate, simulate_patch, simulate_rollback,
+    AfterHalt, Ending, Report, Scenario, Sim, simulate, simulate_patch, simulate_promotion,
+    simulate_rollback,
 };
 pub use serin_engine::Command;
 pub use serin_model::Reason;

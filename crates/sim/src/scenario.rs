@@ -5,9 +5,11 @@
 
 mod back;
 mod patch;
+mod promotion;
 
 pub use back::simulate_rollback;
 pub use patch::simulate_patch;
+pub use promotion::simulate_promotion;
 
 use crate::faults::Faults;
 use crate::installation;
@@ -17,7 +19,7 @@ use crate::process::Process;
 use crate::world::{BEGIN, World};
 use serin_engine::{Command, Due, Event, Run};
 use serin_journal::{CommandId, Holder, Journal, JournalError, MemoryJournal};
-use serin_model::{EnvironmentName, FreezeWindow, Plan, RunId, Timestamp};
+use serin_model::{EnvironmentName, FreezeWindow, Pipeline, Plan, RunId, Timestamp};
 use serin_planner::PlanReport;
 use serin_runtime::environment::moment::MomentError;
 use serin_runtime::environment::{EnvironmentRequest, Moment};
@@ -217,19 +219,30 @@ impl Sim {
     /// # Errors
     /// Says why there is no plan.
     pub async fn plan(&self, passed: &BTreeSet<u32>) -> Result<Plan, String> {
+        self.plan_of(&installation::pipeline(), passed).await
+    }
+
+    /// Observes the world and plans a pipeline.
+    ///
+    /// # Errors
+    /// Says why there is no plan.
+    pub async fn plan_of(
+        &self,
+        pipeline: &Pipeline,
+        passed: &BTreeSet<u32>,
+    ) -> Result<Plan, String> {
         let (mut topology, build) = (installation::topology(), installation::build());
         for (name, window) in &self.freeze {
             if let Some(environment) = topology.environments.get_mut(name) {
                 environment.freeze.push(window.clone());
             }
         }
-        let pipeline = installation::pipeline();
         let ports = SimPorts { shared: self.shared.clone(), process: self.process() }.ports();
         let environments = topology.environments.values();
         let observed = observe_environments(&ports, &topology, environments).await;
         let request = serin_planner::Request {
             topology: &topology,
-            pipeline: &pipeline,
+            pipeline,
             build: &build,
             observed: &observed,
             passed,
@@ -251,7 +264,15 @@ impl Sim {
     /// # Errors
     /// Says why there is no run.
     pub async fn start(&self) -> Result<RunId, String> {
-        let plan = self.plan(&BTreeSet::new()).await?;
+        self.start_of(&installation::pipeline()).await
+    }
+
+    /// Plans a pipeline and records a run of it.
+    ///
+    /// # Errors
+    /// Says why there is no run.
+    pub async fn start_of(&self, pipeline: &Pipeline) -> Result<RunId, String> {
+        let plan = self.plan_of(pipeline, &BTreeSet::new()).await?;
         let journal = self.journal(self.process());
         let now = self.shared.now().now;
         let run = serin_runtime::start(&journal, plan, "sim", now).await;

@@ -317,6 +317,7 @@ fn say_end(context: &Context, id: &RunId, run: &Run, ended: Ended) -> Code {
         Ended::Halted(reason) => {
             say(format!("\nrun {id} has halted: {reason}"));
             super::look::out_of_service(run).into_iter().for_each(say);
+            super::look::withdrawn(run).into_iter().for_each(say);
             super::look::who_has_what(run).into_iter().for_each(say);
             let claims: Vec<String> = run.environments.keys().map(ToString::to_string).collect();
             if !claims.is_empty() {
@@ -335,6 +336,9 @@ fn say_end(context: &Context, id: &RunId, run: &Run, ended: Ended) -> Code {
         Ended::Cancelled => {
             say(format!("\nrun {id} was given up"));
             super::look::out_of_service(run).into_iter().for_each(say);
+            if run.withdrawal.is_some() {
+                say("  the share of traffic that its halt took away stays so until a person or run gives it".to_owned());
+            }
             Code::Cancelled
         }
         Ended::LeaseLost(error) => {

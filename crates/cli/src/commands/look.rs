@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::show::{date, environment, json, line, lines::Lines, print, table};
 use serin_engine::environment::Overridden;
-use serin_engine::{OutOfService, Run, Status};
+use serin_engine::{OutOfService, Run, Status, StepState};
 use serin_journal::Scope;
 use serin_model::{Action, EnvironmentName, RunId, Stage, Subject};
 use serin_runtime::environment::{Stream, windows};
@@ -37,7 +37,7 @@ pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
         line(format!("{name}: run {id}, {} of {}", run.plan.pipeline, run.plan.build.version));
         line(format!("  {}", state(&run)));
         line(format!("  {}", acting(context, id).await?));
-        out_of_service(&run).into_iter().for_each(line);
+        out_of_service(&run).into_iter().chain(withdrawn(&run)).for_each(line);
         left.into_iter().for_each(line);
     }
     Ok(Code::Done)
@@ -223,6 +223,25 @@ pub(crate) fn who_has_what(run: &Run) -> Vec<String> {
     if changed { by_version.into_iter().map(show).collect() } else { Vec::new() }
 }
 
+/// Says that the halt took the share of a fleet away, or where that did not succeed.
+pub(crate) fn withdrawn(run: &Run) -> Option<String> {
+    let known = run.withdrawal.as_ref()?;
+    let place = format!("{}/{}", known.environment, known.fleet);
+    Some(match &known.state {
+        StepState::Done(_) => format!(
+            "  SHARE TAKEN AWAY  {place} gets none of the shared traffic since the halt; a resumed run begins its exposure anew"
+        ),
+        StepState::Failed(reason) => format!(
+            "  SHARE NOT TAKEN AWAY  {place} may still get traffic: {reason}; set its weights to zero there by hand, \
+             or repair that and resume or cancel the run (then `serin drift --fix`)"
+        ),
+        StepState::Pending
+        | StepState::Started { .. }
+        | StepState::Lost(_)
+        | StepState::Unknown(_) => format!("  the share of {place} is being taken away"),
+    })
+}
+
 /// Names every host that a run has out of service, and why.
 pub(crate) fn out_of_service(run: &Run) -> Vec<String> {
     let hosts = run.out_of_service();
@@ -310,7 +329,7 @@ pub(crate) async fn show(context: &Context, what: Show) -> Result<Code, Failure>
     if !run.is_over() {
         line(format!("  {}", acting(context, &id).await?));
     }
-    out_of_service(&run).into_iter().for_each(line);
+    out_of_service(&run).into_iter().chain(withdrawn(&run)).for_each(line);
     Ok(Code::Done)
 }
 

@@ -77,6 +77,18 @@ pub(crate) fn event(id: &RunId, run: &Run, at: Timestamp, event: &Event) -> Stri
             about(&mut line, run, step, run.attempts(step));
             line.text = Some(format!("{} ms", watched.as_millis()));
         }
+        Event::WithdrawalStarted { environment, fleet, attempt, .. } => {
+            line.subject = Some(format!("{environment}/{fleet}"));
+            line.attempt = Some(*attempt);
+        }
+        Event::WithdrawalEnded { attempt, outcome, .. } => {
+            let known = run.withdrawal.as_ref();
+            line.subject = known.map(|known| format!("{}/{}", known.environment, known.fleet));
+            line.attempt = Some(*attempt);
+            let (kind, text) = outcome_of(outcome);
+            line.outcome = Some(kind);
+            line.text = Some(text);
+        }
         Event::HaltRequested { reason } => line.text = Some(reason.to_string()),
         Event::Resumed { by, why } | Event::Cancelled { by, why } => {
             line.text = Some(format!("{by}: {why}"));
@@ -158,6 +170,8 @@ fn kind(event: &Event) -> &'static str {
         Event::HeldChanged { .. } => "held-changed",
         Event::BakeProgressed { .. } => "bake-progressed",
         Event::HaltRequested { .. } => "halt-requested",
+        Event::WithdrawalStarted { .. } => "withdrawal-started",
+        Event::WithdrawalEnded { .. } => "withdrawal-ended",
         Event::Halted => "halted",
         Event::Resumed { .. } => "resumed",
         Event::Cancelled { .. } => "cancelled",

@@ -69,6 +69,12 @@ impl Lines {
             Event::HaltRequested { reason } => lines.push(format!(
                 "halting: {reason}. Nothing new is started; hosts in the middle are brought to safety"
             )),
+            Event::WithdrawalStarted { environment, fleet, .. } => lines.push(format!(
+                "  {:<18} {:<12} taken away, because of the halt",
+                format!("{environment}/{fleet}"),
+                "share"
+            )),
+            Event::WithdrawalEnded { outcome, .. } => lines.extend(withdrawn(run, outcome)),
             Event::Halted => lines.push("halted".to_owned()),
             Event::Resumed { by, why } => lines.push(format!("{by} resumes the run: {why}")),
             Event::Cancelled { by, why } => lines.push(format!("{by} gives the run up: {why}")),
@@ -103,6 +109,18 @@ impl Lines {
         };
         format!("  {subject:<18} {action:<12} {outcome}")
     }
+}
+
+/// Says what came of taking a share away.
+fn withdrawn(run: &Run, outcome: &Outcome) -> Option<String> {
+    let known = run.withdrawal.as_ref()?;
+    let what = match outcome {
+        Outcome::Done(seen) | Outcome::AlreadyDone(seen) => format!("gone: {seen}"),
+        Outcome::Lost(reason) => format!("no answer, trying again: {reason}"),
+        Outcome::Failed(reason) | Outcome::Unknown(reason) => format!("NOT TAKEN AWAY: {reason}"),
+    };
+    let place = format!("{}/{}", known.environment, known.fleet);
+    Some(format!("  {place:<18} {:<12} {what}", "share"))
 }
 
 /// Steps that people wait for are announced, so that nothing seems stuck.

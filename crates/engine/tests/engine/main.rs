@@ -31,3 +31,5 @@ mod crash;
 mod speed;
 #[cfg(test)]
 mod way_back;
+#[cfg(test)]
+mod withdrawal;

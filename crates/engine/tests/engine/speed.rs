@@ -31,7 +31,10 @@ fn turn(world: &mut World, keep: impl Fn(&Action) -> bool) {
                     world.input(Input::Ended { step, attempt, outcome }).unwrap();
                 }
             }
-            Effect::Leave(_) | Effect::Redrain { .. } | Effect::Reweigh { .. } => {}
+            Effect::Leave(_)
+            | Effect::Redrain { .. }
+            | Effect::Withdraw { .. }
+            | Effect::Reweigh { .. } => {}
         }
     }
 }

@@ -95,6 +95,10 @@ fn input(world: &World, text: &str) -> Input {
             Input::Held { environment, held: vec![held(mid_run)] }
         }
         ("problem", _) => Input::Problem(reason),
+        ("withdraw", _) => Input::Withdraw,
+        ("withdrawn", _) => {
+            Input::Withdrawn { attempt: 1, outcome: Outcome::Done("seen".to_owned()) }
+        }
         ("tick", _) => Input::Tick,
         ("halt", _) => Input::Command(Command::Halt(reason)),
         ("resume", _) => Input::Command(Command::Resume { by, why }),
@@ -118,6 +122,8 @@ fn name(event: &Event) -> &'static str {
         Event::HeldChanged { .. } => "held-changed",
         Event::BakeProgressed { .. } => "bake-progressed",
         Event::HaltRequested { .. } => "halt-requested",
+        Event::WithdrawalStarted { .. } => "withdrawal-started",
+        Event::WithdrawalEnded { .. } => "withdrawal-ended",
         Event::Halted => "halted",
         Event::Resumed { .. } => "resumed",
         Event::Cancelled { .. } => "cancelled",

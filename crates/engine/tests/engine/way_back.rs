@@ -243,8 +243,10 @@ fn a_halt_does_not_wait_for_an_exposure_which_begins_again_afterwards() {
     let mut world = until(world, |world| exposes(world).is_some());
     let step = exposes(&world).unwrap();
     world.halt();
+    world.turn();
     world.input(serin_engine::Input::Tick).unwrap();
     assert!(matches!(world.run.status, Status::Halted(_)), "{:?}", world.run.status);
+    assert!(world.run.in_flight(&step));
     world.adopt(2);
     world.resume();
     let world = until(world, |world| world.run.is_done(&step));

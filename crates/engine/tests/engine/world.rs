@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) view: View,
     /// Outcomes of attempts, in order; what is not here is `Done`.
     pub(crate) script: BTreeMap<StepId, VecDeque<Outcome>>,
+    /// Outcomes of taking a share away, in order; what is not here is `Done`.
+    pub(crate) withdrawals: VecDeque<Outcome>,
     /// What alerts say, from when on.
     pub(crate) alerts: BTreeMap<u64, Verdict>,
     /// How often an install or a migration really happened.
@@ -72,6 +74,7 @@ impl World {
             now: Timestamp::from_millis(1_000_000),
             view: View::default(),
             script: BTreeMap::new(),
+            withdrawals: VecDeque::new(),
             alerts: BTreeMap::from([(0, Verdict::Pass)]),
             acted: BTreeMap::new(),
             dead: BTreeSet::new(),
@@ -129,6 +132,7 @@ impl World {
             | Effect::RaiseFence(_)
             | Effect::Leave(_)
             | Effect::Redrain { .. }
+            | Effect::Withdraw { .. }
             | Effect::Reweigh { .. } => None,
         };
         self.due().effects.into_iter().filter_map(act).collect()
@@ -212,6 +216,15 @@ impl World {
                 self.truth.set_admin(&host, serin_model::AdminState::Drain);
                 self.input(Input::DrainLost { host, servers }).unwrap();
                 self.read_lbs(&environment);
+            }
+            Effect::Withdraw { environment, fleet } => {
+                self.input(Input::Withdraw).unwrap();
+                let attempt = self.run.withdrawal.as_ref().unwrap().attempts();
+                let outcome = self.withdrawals.pop_front();
+                let outcome = outcome.unwrap_or_else(|| Outcome::Done("by weight".to_owned()));
+                let action = Action::SetShare { fleet, percent: 0 };
+                self.truth.done(&environment, &Subject::Environment, &action);
+                self.input(Input::Withdrawn { attempt, outcome }).unwrap();
             }
             Effect::Reweigh { environment, fleet, servers } => {
                 let action = Action::SetShare { fleet: fleet.clone(), percent: 0 };

@@ -41,6 +41,10 @@ pub(super) enum Happened {
         percent: u8,
         result: Result<(bool, String), Reason>,
     },
+    Withdrawn {
+        attempt: u32,
+        outcome: Outcome,
+    },
     Alerts(Watch, AlertReading),
     LoadBalancers(Watch, Vec<(LbName, HostName, Result<LbObservation, PortError>)>),
 }
@@ -55,7 +59,10 @@ impl Controller {
             Effect::Act { step, mode } if !self.is_telling(step) => {
                 return self.act(step.clone(), *mode).await;
             }
-            Effect::Act { .. } => self.retry_later(effect.clone()),
+            Effect::Withdraw { environment, fleet } if !self.is_told(environment, fleet) => {
+                return self.withdraw(environment.clone(), fleet.clone()).await;
+            }
+            Effect::Act { .. } | Effect::Withdraw { .. } => self.retry_later(effect.clone()),
             Effect::Redrain { environment, host, servers } => {
                 let (host, servers) = (host.clone(), servers.clone());
                 self.input(Input::DrainLost { host: host.clone(), servers }).await?;
@@ -185,7 +192,7 @@ impl Controller {
         }
         if let Action::SetShare { fleet, percent } = &found.action {
             let (name, fleet, percent) = (stage.environment.clone(), fleet.clone(), *percent);
-            self.record_share(&name, &fleet, percent).await?;
+            self.record_share((&name, &fleet), percent, "a step of its plan").await?;
         }
         let Some((stage, lane, found)) = self.run.find(&step) else { return Ok(()) };
         let act = Act {

@@ -65,14 +65,14 @@ impl Controller {
         Ok(())
     }
 
-    /// Records the share that a step of the run is about to set: the stream has the share, whoever set it.
+    /// Records the share that the run is about to set: the stream has the share, whoever set it.
     ///
-    /// Another attempt of the same step finds it there.
+    /// Another attempt finds it there.
     pub(super) async fn record_share(
         &mut self,
-        name: &EnvironmentName,
-        fleet: &FleetName,
+        (name, fleet): (&EnvironmentName, &FleetName),
         percent: u8,
+        why: &str,
     ) -> Result<(), Ended> {
         let by = format!("run {}", self.id);
         let now = self.ports.clock.now();
@@ -83,7 +83,7 @@ impl Controller {
         if is_same {
             return Ok(());
         }
-        let why = "a step of its plan".to_owned();
+        let why = why.to_owned();
         let set = EnvironmentEvent::ShareSet { fleet: fleet.clone(), ramp, by, why };
         self.record_of(name, &[set]).await
     }

@@ -6,8 +6,10 @@
 use super::effects::Happened;
 use super::environments::SHARE_RETRY;
 use super::{Controller, Ended};
+use crate::perform;
 use crate::share::{Sharing, measured_text};
 use serin_engine::environment::changes;
+use serin_engine::{Input, Status, Withdrawal, decide};
 use serin_journal::CommandId;
 use serin_model::{Action, EnvironmentName, FleetName, Reason, StepId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -138,14 +140,48 @@ impl Controller {
         Ok(())
     }
 
+    /// Begins to take away the share that an exposure gave a fleet. A ramp that was on its way ends with that.
+    pub(super) async fn withdraw(
+        &mut self,
+        name: EnvironmentName,
+        fleet: FleetName,
+    ) -> Result<(), Ended> {
+        let Ok(events) = decide(&self.run, Input::Withdraw, self.ports.clock.now()) else {
+            return Ok(());
+        };
+        self.record(events, &[]).await?;
+        let why = match &self.run.status {
+            Status::Halting(reason) => format!("it halts: {reason}"),
+            Status::Running | Status::Halted(_) | Status::Finished | Status::Cancelled { .. } => {
+                "it halts".to_owned()
+            }
+        };
+        self.record_share((&name, &fleet), 0, &why).await?;
+        let Some(environment) = self.plan.topology.environments.get(&name).cloned() else {
+            return Ok(());
+        };
+        let attempt = self.run.withdrawal.as_ref().map_or(0, Withdrawal::attempts);
+        let (ports, fence) = (self.ports.clone(), self.fence(&name));
+        self.tasks.spawn(async move {
+            let outcome = perform::withdraw(&ports, fence, &environment, &fleet).await;
+            Happened::Withdrawn { attempt, outcome }
+        });
+        Ok(())
+    }
+
     /// Tells whether a step sets a share that is being told at this moment: it waits, so that it has the last word.
     pub(super) fn is_telling(&self, step: &StepId) -> bool {
         self.run.find(step).is_some_and(|(stage, _, step)| {
             if let Action::SetShare { fleet, .. } = &step.action {
-                self.shares.telling.contains(&(stage.environment.clone(), fleet.clone()))
+                self.is_told(&stage.environment, fleet)
             } else {
                 false
             }
         })
+    }
+
+    /// Tells whether load balancers are told a fleet's share at this moment.
+    pub(super) fn is_told(&self, name: &EnvironmentName, fleet: &FleetName) -> bool {
+        self.shares.telling.contains(&(name.clone(), fleet.clone()))
     }
 }

@@ -1,8 +1,8 @@
 //! A run's step that sets a share of traffic: what `crate::share` computes, with a step's outcome.
 
 use super::{Act, Performed, Stop, already, done, stopped};
-use crate::ports::{Fence, Ports};
-use crate::share::{ShareError, Sharing, measured_text};
+use crate::ports::{Fence, PortError, Ports};
+use crate::share::{ShareError, Sharing, Told, measured_text};
 use serin_engine::Outcome;
 use serin_model::{Environment, FleetName, Reason};
 
@@ -15,6 +15,34 @@ pub(super) async fn set(act: &Act, fleet: &FleetName, percent: u8) -> Performed 
         seen = format!("{seen}; {}", measured_text(&sharing.measure().await?));
     }
     if told.changed { done(seen) } else { already(seen) }
+}
+
+/// Takes a fleet's share of traffic away, as a halt does.
+pub async fn withdraw(
+    ports: &Ports,
+    fence: Fence,
+    environment: &Environment,
+    fleet: &FleetName,
+) -> Outcome {
+    let failed = match (Sharing { ports, environment, fleet }).withdraw(fence).await {
+        Ok(Told { changed, computed }) => {
+            let shares: Vec<String> = computed.iter().map(ToString::to_string).collect();
+            let seen = format!("by weight {}", shares.join(", "));
+            return if changed { Outcome::Done(seen) } else { Outcome::AlreadyDone(seen) };
+        }
+        Err(failed) => failed,
+    };
+    // As long as one of them may yet answer, all are asked again: the others have it already.
+    let may_answer = |error: &ShareError| {
+        matches!(error, ShareError::Port(PortError::Unreachable { .. } | PortError::Garbled(_)))
+    };
+    let again = failed.iter().any(may_answer);
+    let mut reasons: Vec<Reason> = failed.into_iter().map(Reason::from).collect();
+    let reason = match (reasons.pop(), reasons.is_empty()) {
+        (Some(only), true) => only,
+        (last, _) => Reason::Strays(reasons.iter().chain(&last).map(ToString::to_string).collect()),
+    };
+    if again { Outcome::Lost(reason) } else { Outcome::Failed(reason) }
 }
 
 /// Tells HAProxy again that a fleet gets no shared traffic, after a reload made it forget.

@@ -16,6 +16,7 @@ mod fail;
 mod alerts;
 mod back;
 mod people;
+mod promotion;
 mod environments;
 mod patch;
 mod machines;

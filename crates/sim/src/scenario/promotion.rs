@@ -1,0 +1,49 @@
+//! Promotions: after a healthy run of `to-canary`, a run of `to-main` with everything that the scenario has in store.
+
+use super::{Ending, Report, Scenario, Sim};
+use crate::installation;
+
+/// Runs `to-canary` to its end, and then the scenario with `to-main`. Times and numbers of the scenario count from the
+/// beginning of the world.
+///
+/// # Panics
+/// When no tokio runtime can be made.
+pub fn simulate_promotion(scenario: &Scenario) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O needs nothing from the system");
+    runtime.block_on(async {
+        Sim::new(scenario.seed, scenario.faults.clone()).promote(scenario).await
+    })
+}
+
+impl Sim {
+    async fn promote(&self, scenario: &Scenario) -> Report {
+        let mut halts = Vec::new();
+        let ending = match self.promoted(scenario, &mut halts).await {
+            Ok(ending) => ending,
+            Err(why) => Ending::Wrong(why),
+        };
+        if let Ending::Wrong(why) = &ending {
+            self.shared.now().violation(why.clone());
+        }
+        Report { ending, halts, ..self.report() }
+    }
+
+    async fn promoted(
+        &self,
+        scenario: &Scenario,
+        halts: &mut Vec<String>,
+    ) -> Result<Ending, String> {
+        let first = self.start().await?;
+        let quiet = Scenario { seed: scenario.seed, ..Scenario::default() };
+        let ending = self.controllers(&first, &quiet, halts).await;
+        if ending != Ending::Finished {
+            return Err(format!("nothing to promote: {ending:?}"));
+        }
+        let run = self.start_of(&installation::promotion()).await?;
+        Ok(self.controllers(&run, scenario, halts).await)
+    }
+}
