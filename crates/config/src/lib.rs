@@ -19,7 +19,7 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use reference::reference;
 
 use serde::Deserialize;
-use serin_model::{BuildKind, DebVersion, Pipeline, PipelineName, Topology};
+use serin_model::{BuildKind, DebVersion, Pipeline, PipelineName, Topology, WhenBusy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,17 +42,19 @@ pub struct Config {
     pub ssh: Ssh,
     /// The recipes, built-in ones included.
     pub pipelines: BTreeMap<PipelineName, Pipeline>,
-    /// When a build may go on to main by itself.
+    /// When a build may go on to main by itself, and what a newer one does meanwhile.
     pub promotion: Promotion,
     /// The configuration file itself.
     pub path: PathBuf,
 }
 
-/// When a build may go on to main by itself.
+/// When a build may go on to main by itself, and what a newer one does meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Promotion {
     /// How long it must have been on the canary since it passed.
     pub baked_for: Duration,
+    /// What a newer build does meanwhile, and while a run is active.
+    pub when_busy: WhenBusy,
 }
 
 /// Where builds come from: a signed Debian repository.

@@ -38,7 +38,7 @@ pub(crate) struct RawConfig {
     pub(crate) roles: BTreeMap<Text, RawRole>,
     /// The environments: complete installations.
     pub(crate) environments: BTreeMap<Text, RawEnvironment>,
-    /// When a build may go on to main by itself.
+    /// When a build may go on to main by itself, and what a newer one does meanwhile.
     pub(crate) promotion: Option<RawPromotion>,
     /// The pipelines: which stages there are. One that is written here replaces the built-in one whole.
     #[serde(default)]
@@ -193,12 +193,28 @@ pub(crate) struct RawDefaults {
     pub(crate) bake: Option<Text>,
 }
 
-/// When a build may go on to main by itself: `serin promote --if-ready`.
+/// When a build may go on to main by itself (`serin promote --if-ready`), and what a newer one does meanwhile.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawPromotion {
     /// How long it must have been on the canary since it passed; default `1h`.
     pub(crate) baked_for: Option<Text>,
+    /// What `serin run` does with a new build while a run is active, or a build bakes that was not promoted; default
+    /// `queue_latest`.
+    pub(crate) when_busy: Option<RawWhenBusy>,
+}
+
+/// What a new build does while others are busy.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum RawWhenBusy {
+    /// It is refused.
+    Skip,
+    /// It waits before the canary's environment; of several that wait, only the latest goes on.
+    QueueLatest,
+    /// It waits for active runs only; older ones that wait give way at once, and a build that bakes is replaced.
+    Supersede,
 }
 
 /// A stage of a pipeline.

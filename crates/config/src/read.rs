@@ -17,10 +17,12 @@ pub(crate) use values::Reader;
 
 use crate::at::Text;
 use crate::diagnostic::Diagnostic;
-use crate::raw::{RawBuildKind, RawConfig, RawProfile, RawRepository, RawSsh};
+use crate::raw::{
+    RawBuildKind, RawConfig, RawProfile, RawPromotion, RawRepository, RawSsh, RawWhenBusy,
+};
 use crate::suggest::instead_of;
 use crate::{Config, Contents, Login, Promotion, Repository, Ssh, profiles};
-use serin_model::{BuildKind, Topology};
+use serin_model::{BuildKind, Topology, WhenBusy};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,8 +60,7 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
     let topology =
         Topology { package: package?, profile: profile?, roles: roles.models(), environments };
     let pipelines = pipelines::pipelines(reader, raw, &topology, &roles);
-    let baked_for = raw.promotion.as_ref().and_then(|promotion| promotion.baked_for.as_ref());
-    let promotion = Promotion { baked_for: reader.duration_or_zero(baked_for, BAKED_FOR) };
+    let promotion = promotion(reader, raw.promotion.as_ref());
     Some(Config {
         topology,
         repository: repository?,
@@ -81,6 +82,19 @@ fn profile(reader: &mut Reader, raw: &RawConfig) -> Option<serin_model::Profile>
     }
     let unchanged = RawProfile::default();
     profiles::profile(reader, name.get(), raw.profile.as_ref().unwrap_or(&unchanged))
+}
+
+fn promotion(reader: &mut Reader, raw: Option<&RawPromotion>) -> Promotion {
+    let baked_for = raw.and_then(|promotion| promotion.baked_for.as_ref());
+    let when_busy = raw.and_then(|promotion| promotion.when_busy);
+    Promotion {
+        baked_for: reader.duration_or_zero(baked_for, BAKED_FOR),
+        when_busy: when_busy.map_or(WhenBusy::QueueLatest, |raw| match raw {
+            RawWhenBusy::Skip => WhenBusy::Skip,
+            RawWhenBusy::QueueLatest => WhenBusy::QueueLatest,
+            RawWhenBusy::Supersede => WhenBusy::Supersede,
+        }),
+    }
 }
 
 fn contents(reader: &mut Reader, raw: &RawConfig) -> Contents {

@@ -3,7 +3,7 @@
 use serin_config::{Config, ConfigError, Login, load, parse};
 use serin_model::{
     BuildKind, Environment, MidRun, Overriding, Pipeline, Quiet, ShareSpec, StageSpec, Weekday,
-    WindowTime, WorkSpec,
+    WhenBusy, WindowTime, WorkSpec,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -301,4 +301,21 @@ fn a_freeze_window_is_read_as_it_is_written_and_a_holiday_may_lie_over_weekends(
     assert_eq!(environment.overriding, Overriding::OnePerson);
     let two = format!("{BASE}\n[environments.production.policy]\nsecond_person = true\n");
     assert_eq!(production(&two).overriding, Overriding::SecondPerson);
+}
+
+#[test]
+fn what_a_new_build_does_while_others_are_busy_is_read_and_has_a_default() {
+    let when_busy = |text: &str| read(text).promotion.when_busy;
+    assert_eq!(when_busy(BASE), WhenBusy::QueueLatest);
+    for (word, expected) in [
+        ("skip", WhenBusy::Skip),
+        ("queue_latest", WhenBusy::QueueLatest),
+        ("supersede", WhenBusy::Supersede),
+    ] {
+        let text = format!("{BASE}\n[promotion]\nwhen_busy = \"{word}\"\n");
+        assert_eq!(when_busy(&text), expected, "{word}");
+    }
+    let text = format!("{BASE}\n[promotion]\nwhen_busy = \"queue\"\n");
+    let wrong = parse(&text, Path::new("serin.toml")).expect_err("no such word").to_string();
+    assert!(wrong.contains("queue_latest"), "{wrong}");
 }

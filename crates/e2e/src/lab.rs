@@ -49,6 +49,14 @@ impl Lab {
         Ok(version)
     }
 
+    /// Publishes a new version with a fix, `whole` or `half`.
+    pub(crate) fn publish_fixed(&mut self, fix: &str) -> Result<String> {
+        self.minor += 1;
+        let version = format!("16.{}.0-ee.0", self.minor);
+        self.lab(&["publish", &version, "--fix", fix])?.expect(0)?;
+        Ok(version)
+    }
+
     pub(crate) fn lab(&self, arguments: &[&str]) -> Result<Ended> {
         self.lab_running(arguments)?.end(PATIENCE)
     }

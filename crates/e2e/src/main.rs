@@ -12,6 +12,7 @@ mod monitor;
 mod oracle;
 mod others;
 mod process;
+mod patches;
 mod production;
 mod refusals;
 mod scenarios;

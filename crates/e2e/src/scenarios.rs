@@ -4,7 +4,7 @@ use crate::lab::{Lab, PATIENCE};
 use crate::monitor::Monitor;
 use crate::refusals::refusals;
 use crate::traffic::Traffic;
-use crate::{faults, gates, oracle, others, production};
+use crate::{faults, gates, oracle, others, patches, production};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
@@ -59,6 +59,7 @@ pub(crate) fn soak() -> Vec<Scenario> {
     all.extend([gates::hung_qa(), gates::brief_alert(), gates::alertmanager_restarted()]);
     all.extend([faults::dpkg_locked(), faults::drain_never_ends(), faults::power_lost()]);
     all.extend([faults::socket_taken(), faults::socket_stays_taken()]);
+    all.push(patches::patched());
     all.extend([production::rolled_back(10), production::expedited(), production::promoted()]);
     all
 }

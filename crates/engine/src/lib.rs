@@ -18,6 +18,7 @@ pub mod due;
 pub mod admission;
 pub mod history;
 pub mod withdrawal;
+pub mod queue;
 pub mod environment;
 
 pub use admission::{NotAdmitted, View};

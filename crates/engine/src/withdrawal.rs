@@ -137,6 +137,8 @@ fn doubts(reason: &Reason) -> bool {
         | Reason::OutcomeUnknown(_)
         | Reason::NotAdmitted { .. }
         | Reason::Claimed { .. }
+        | Reason::Superseded { .. }
+        | Reason::Outdated { .. }
         | Reason::Held(_)
         | Reason::Person { .. }
         | Reason::Interrupted => false,

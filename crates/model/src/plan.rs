@@ -44,6 +44,34 @@ pub struct Plan {
     /// Why a person wanted it, where they must say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// How it gives way to others, if it brings a new build to a canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
+}
+
+/// How a run that brings a new build to a canary gives way to other runs, and to the build that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// What it does while an environment is busy.
+    pub when_busy: WhenBusy,
+    /// The run that was planned first for this delivery, and found its plan outdated; `None`: this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<RunId>,
+    /// How long a build stays on its canary before it may go on to main, in milliseconds.
+    #[serde(with = "time::millis")]
+    pub baked_for: Duration,
+}
+
+/// What a new build does while a run is active, or a build bakes on the canary that was not promoted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenBusy {
+    /// It does not start.
+    Skip,
+    /// It goes as far as it can, and waits there; of several that wait, only the latest goes on.
+    QueueLatest,
+    /// The same, but it waits for no build that bakes, and an older run that waits gives way as soon as it starts.
+    Supersede,
 }
 
 /// How hosts are treated while they are changed.

@@ -127,6 +127,18 @@ pub enum Reason {
         /// The run.
         run: RunId,
     },
+    /// A newer run of the same pipeline goes on instead.
+    Superseded {
+        /// The newer run.
+        by: RunId,
+    },
+    /// Another run has changed what this one is about since it was planned.
+    Outdated {
+        /// Where.
+        environment: EnvironmentName,
+        /// The other run.
+        by: RunId,
+    },
     /// A hold or a freeze window is on.
     Held(Box<Held>),
     /// A person asked for it.
@@ -203,6 +215,10 @@ impl fmt::Display for Reason {
                 write!(f, "{host} could not be taken out of service for {}: {why}", seconds(*after))
             }
             Self::Claimed { environment, run } => write!(f, "{environment} belongs to run {run}"),
+            Self::Superseded { by } => write!(f, "superseded by run {by}, which is newer"),
+            Self::Outdated { environment, by } => {
+                write!(f, "run {by} has changed {environment} since this one was planned")
+            }
             Self::Held(held) => held.fmt(f),
             Self::Person { who, why } => write!(f, "{who} asked for it: {why}"),
             Self::Interrupted => f.write_str("the controller was interrupted"),

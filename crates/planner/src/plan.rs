@@ -75,6 +75,7 @@ pub fn plan(request: Request<'_>) -> Result<(Plan, PlanReport), PlanError> {
         overlays: overlays(request),
         tolerated: BTreeMap::new(),
         why: None,
+        queue: None,
     };
     note_kept(request, &plan, &mut report);
     note_way_back(request, &plan, &mut report);

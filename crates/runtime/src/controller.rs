@@ -7,11 +7,13 @@
 mod effects;
 mod environments;
 mod inbox;
+mod queue;
 mod readings;
 mod shares;
 
 use crate::environment::Stream;
 use crate::ports::{Fence, Ports};
+use crate::queue::Runs;
 use crate::records::{self, ReadError};
 use effects::Happened;
 use serin_engine::{
@@ -129,6 +131,7 @@ pub struct Controller {
     environments: BTreeMap<EnvironmentName, Lease>,
     streams: BTreeMap<EnvironmentName, Stream>,
     shares: shares::Shares,
+    runs: Runs,
     view: View,
     /// Effects in flight that the run's state does not show.
     busy: BTreeSet<Effect>,
@@ -174,6 +177,7 @@ impl Controller {
             environments: BTreeMap::new(),
             streams: BTreeMap::new(),
             shares: shares::Shares::default(),
+            runs: Runs::default(),
             view: View::default(),
             busy: BTreeSet::new(),
             watching: BTreeSet::new(),

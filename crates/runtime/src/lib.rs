@@ -11,6 +11,7 @@ pub mod environment;
 pub mod inbox;
 pub mod perform;
 pub mod ports;
+pub mod queue;
 pub mod records;
 pub mod share;
 

@@ -273,6 +273,14 @@ impl Sim {
     /// Says why there is no run.
     pub async fn start_of(&self, pipeline: &Pipeline) -> Result<RunId, String> {
         let plan = self.plan_of(pipeline, &BTreeSet::new()).await?;
+        self.start_plan(plan).await
+    }
+
+    /// Records a run of a plan.
+    ///
+    /// # Errors
+    /// Says why there is no run.
+    pub async fn start_plan(&self, plan: Plan) -> Result<RunId, String> {
         let journal = self.journal(self.process());
         let now = self.shared.now().now;
         let run = serin_runtime::start(&journal, plan, "sim", now).await;

@@ -11,6 +11,7 @@ mod jobs;
 mod machine;
 #[cfg(test)]
 mod observe;
+mod over;
 #[cfg(test)]
 mod packages;
 #[cfg(test)]

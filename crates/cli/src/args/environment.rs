@@ -15,7 +15,7 @@ pub(crate) struct Start {
 }
 
 /// How a run gets past a hold.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Past {
     /// Start although a hold or freeze window is on; the reason is recorded first, and shown to everybody
     #[arg(long = "override", value_name = "REASON")]

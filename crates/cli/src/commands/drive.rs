@@ -1,6 +1,6 @@
 //! Acting for a run: starting one, adopting one, and deciding about one.
 
-use super::{allowed, patch, plan};
+use super::{allowed, patch, plan, queue};
 use crate::args::{Decision, Detail, Past, Resume, Start};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure, chain};
@@ -20,11 +20,14 @@ const ANSWER: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(context: &Context, start: &Start) -> Result<Code, Failure> {
     let recipe = &start.recipe;
-    if let Some(pipeline) = context.config.pipelines.get(&recipe.pipeline) {
+    let pipeline = context.config.pipelines.get(&recipe.pipeline);
+    if let Some(pipeline) = pipeline {
+        queue::refuse_if_busy(context, pipeline).await?;
         free(context, pipeline).await?;
     }
     let ports = context.ports()?;
-    let planned = plan::make(context, &ports, recipe).await?;
+    let mut planned = plan::make(context, &ports, recipe).await?;
+    planned.plan.queue = pipeline.and_then(|pipeline| queue::of(context, pipeline));
     begin(context, ports, (planned, recipe.detail()), &start.past).await
 }
 
@@ -61,7 +64,7 @@ pub(crate) async fn begin(
         patch::close_contained(context, &plan).await?;
     }
     give_up_if_untouched(context, &id).await?;
-    Ok(code)
+    queue::settle(context, id, code, past).await
 }
 
 /// A run whose environment belongs to another is refused before it is made.
@@ -108,7 +111,8 @@ pub(crate) async fn adopt(context: &Context, run: Option<RunId>) -> Result<Code,
             format!("run {id} is over: there is nothing to adopt"),
         ));
     }
-    drive(context, context.ports()?, id, None).await
+    let code = drive(context, context.ports()?, id.clone(), None).await?;
+    queue::settle(context, id, code, &Past::default()).await
 }
 
 /// Lifts a run's halt; what holds its environments may be overridden for it first.
@@ -136,13 +140,12 @@ pub(crate) async fn ask(context: &Context, decision: Decision, ask: Ask) -> Resu
     refuse_early(&run, &id, ask)?;
     let environment = run.environments.keys().next().cloned();
     let holder = context.journal.holder(&Scope::Run(id.clone())).await?;
-    match (holder, environment) {
-        (Some((holder, false)), Some(environment)) => {
-            line(format!("{holder} acts for run {id}; asking it"));
-            send(context, &environment, &request).await
-        }
-        (Some(_) | None, _) => drive(context, context.ports()?, id, Some(request.into())).await,
+    if let (Some((holder, false)), Some(environment)) = (holder, environment) {
+        line(format!("{holder} acts for run {id}; asking it"));
+        return send(context, &environment, &request).await;
     }
+    let code = drive(context, context.ports()?, id.clone(), Some(request.into())).await?;
+    queue::settle(context, id, code, &Past::default()).await
 }
 
 /// What the run's records already refuse needs nobody to act for it.

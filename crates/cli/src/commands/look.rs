@@ -7,7 +7,7 @@ use crate::show::{date, environment, json, line, lines::Lines, print, table};
 use serin_engine::environment::Overridden;
 use serin_engine::{OutOfService, Run, Status, StepState};
 use serin_journal::Scope;
-use serin_model::{Action, EnvironmentName, RunId, Stage, Subject};
+use serin_model::{Action, EnvironmentName, FleetName, RunId, Stage, Subject};
 use serin_runtime::environment::{Stream, windows};
 use serin_runtime::records;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,7 @@ pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
     }
     for name in context.config.topology.environments.keys() {
         let mut left = of_environment(context, name).await?;
+        left.extend(super::queue::waiting(context, name).await?);
         left.extend(left_behind(context, name).await?.iter().map(|(id, host)| {
             let (host, why) = (&host.host, &host.why);
             format!(
@@ -90,6 +91,15 @@ async fn of_environment(context: &Context, name: &EnvironmentName) -> Result<Vec
             continue;
         }
         lines.push(overridden(over));
+    }
+    for (id, patch) in stream.state.open_patches() {
+        let fleets: Vec<&str> = patch.fleets.iter().map(FleetName::as_str).collect();
+        lines.push(format!(
+            "  {} is to have patch {} ({}): serin patch list",
+            fleets.join(", "),
+            id.short(),
+            patch.incident
+        ));
     }
     for (fleet, share) in &stream.state.shares {
         let percent = share.ramp.at(now);

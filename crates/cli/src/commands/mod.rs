@@ -13,6 +13,7 @@ mod look;
 mod patch;
 mod plan;
 mod promote;
+mod queue;
 mod rollback;
 mod share;
 mod traffic;

@@ -238,7 +238,7 @@ pub(crate) async fn print(
     planned: &Planned,
     detail: Detail,
 ) -> Result<(), Failure> {
-    let Planned { plan, report, proven: _ } = planned;
+    let Planned { plan, report, proven } = planned;
     let build = &plan.build;
     line(format!(
         "{}: {} {} ({}, SHA-256 {})",
@@ -273,9 +273,10 @@ pub(crate) async fn print(
         }
     }
     let held = super::hold::notes(context, plan).await?;
-    if !report.notes.is_empty() || !held.is_empty() {
+    if !report.notes.is_empty() || !held.is_empty() || !proven.is_empty() {
         line("\nnotes");
         let notes = report.notes.iter().map(ToString::to_string).chain(held);
+        let notes = notes.chain(proven.iter().map(Proven::note));
         for note in notes {
             line(format!("  {note}"));
         }

@@ -216,6 +216,7 @@ mod tests {
             overlays: Vec::new(),
             tolerated: BTreeMap::new(),
             why: None,
+            queue: None,
         }
     }
 

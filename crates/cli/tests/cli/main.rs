@@ -12,3 +12,5 @@ mod shares;
 mod inbox;
 #[cfg(test)]
 mod overriding;
+#[cfg(test)]
+mod queue;

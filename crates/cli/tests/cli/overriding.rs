@@ -37,6 +37,7 @@ async fn guard_alone(world: &World) {
         overlays: Vec::new(),
         tolerated: BTreeMap::new(),
         why: None,
+        queue: None,
     };
     let journal = SqliteJournal::open(Path::new(&world.path("journal.db"))).unwrap();
     let now = Timestamp::from_millis(1_000);

@@ -33,3 +33,5 @@ mod speed;
 mod way_back;
 #[cfg(test)]
 mod withdrawal;
+#[cfg(test)]
+mod queue;

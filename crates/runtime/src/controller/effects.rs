@@ -13,6 +13,7 @@ use serin_model::{
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// The end of a task.
@@ -53,7 +54,7 @@ impl Controller {
     /// Begins an effect: its record first, then the effect.
     pub(super) async fn begin(&mut self, effect: Effect) -> Result<(), Ended> {
         match &effect {
-            Effect::Enter(environment) => self.enter(environment.clone()),
+            Effect::Enter(_) => return self.enter_in_turn(effect).await,
             Effect::RaiseFence(environment) => self.raise_fence(environment.clone()),
             Effect::Leave(environment) => return self.leave(environment.clone()).await,
             Effect::Act { step, mode } if !self.is_telling(step) => {
@@ -78,7 +79,7 @@ impl Controller {
         Ok(())
     }
 
-    fn enter(&mut self, environment: EnvironmentName) {
+    pub(super) fn enter(&mut self, environment: EnvironmentName) {
         let (journal, settings) = (Arc::clone(&self.journal), self.settings.clone());
         self.tasks.spawn(async move {
             let scope = Scope::Environment(environment.clone());
@@ -132,10 +133,12 @@ impl Controller {
         }
     }
 
-    /// The environment belongs to another run: one that has not begun gives way, one in the middle waits.
+    /// The environment belongs to another run: one that has not begun gives way, one in the middle waits, and so does
+    /// one that goes on where another was in the middle.
     async fn claimed(&mut self, effect: Effect, reason: Reason) -> Result<(), Ended> {
         let begun = self.run.plan.steps().any(|(_, _, step)| self.run.attempts(&step.id) > 0);
-        if begun {
+        let queue = self.run.plan.queue.as_ref();
+        if begun || queue.is_some_and(|queue| queue.first.is_some()) {
             self.observer.trouble(&format!("{reason}; waiting until it is free"));
             self.retry_later(effect);
             return Ok(());
@@ -145,9 +148,13 @@ impl Controller {
     }
 
     pub(super) fn retry_later(&mut self, effect: Effect) {
+        self.retry_after(effect, RETRY);
+    }
+
+    pub(super) fn retry_after(&mut self, effect: Effect, wait: Duration) {
         let clock = Arc::clone(&self.ports.clock);
         self.tasks.spawn(async move {
-            clock.sleep_until(clock.now().plus(RETRY)).await;
+            clock.sleep_until(clock.now().plus(wait)).await;
             Happened::TimeToRetry(effect)
         });
     }

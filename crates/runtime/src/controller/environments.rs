@@ -176,7 +176,7 @@ impl Controller {
     }
 }
 
-fn unreadable(error: ReadError) -> Ended {
+pub(super) fn unreadable(error: ReadError) -> Ended {
     match error {
         ReadError::Journal(error) => Ended::Journal(AppendError::Journal(error)),
         other @ (ReadError::Record { .. }

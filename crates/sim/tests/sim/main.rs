@@ -17,6 +17,7 @@ mod alerts;
 mod back;
 mod people;
 mod promotion;
+mod queue;
 mod environments;
 mod patch;
 mod machines;

@@ -103,6 +103,8 @@ start_fenced() { # KIND ARGUMENT...: attaches, answers with what is known, or st
 }
 
 claim() { # not on disk yet: until `gate` puts it there, with the start itself, nothing has begun
+    # In a shell of its own, for what goes wrong there must not matter to the job.
+    [ -d "$run" ] || (sweep_jobs) >/dev/null 2>&1 3<&- 4>&-
     [ -d "$run" ] || { mkdir "$run" && sync "$state/jobs"; } || return 1
     [ -d "$dir" ] || mkdir "$dir" || return 1
     exec 9>"$dir/lock"
@@ -166,3 +168,33 @@ clean() { # [NAME=VALUE]... PROGRAM ARGUMENT...: becomes the program, in a small
     exec env -i --default-signal $environment "$@"
 }
 
+# ── Jobs of runs that are over ──────────────────────────────────────────────────────────────────────────────────
+# A run's first job on a host is when its earlier runs are over: the run could not have claimed the environment otherwise.
+
+# Whoever asks what happened to a host asks about its last runs, or about those of the last two weeks.
+kept_runs=10
+kept_days=14
+# The lock is held meanwhile, and a job waits. The rest is left to the next run.
+swept_at_once=50
+
+sweep_jobs() {
+    rm -rf "$state/jobs"/.over.*
+    swept=0
+    # By the time of a run's last step here, the oldest first.
+    ls -t "$state/jobs" | tail -n "+$((kept_runs + 1))" | tac | while [ "$swept" -lt "$swept_at_once" ] && IFS= read -r name; do
+        is_over "$state/jobs/$name" || continue
+        # Out of sight first: half a job would be taken for one that died.
+        mv -T "$state/jobs/$name" "$state/jobs/.over.$name" && rm -rf "$state/jobs/.over.$name"
+        swept=$((swept + 1))
+    done
+}
+
+is_over() { # FOLDER: nothing in it is young, or runs, or was asked for by whoever acts on this host now
+    young=$(find "$1" -mtime "-$kept_days" -print -quit) && [ -z "$young" ] || return 1
+    for dir in "$1"/*; do
+        [ -e "$dir/lock" ] || continue
+        judge
+        [ "$job" != running ] || return 1
+        if cat "$dir"/claimed.* 2>/dev/null | grep -qx "fence $wanted_fence"; then return 1; fi
+    done
+}

@@ -142,6 +142,14 @@ async fn prove(
     text::overlay(&file, build, &proof).map(Some).map_err(undecided)
 }
 
+impl Proven {
+    /// Says what will come of it, in the notes of a plan.
+    pub(crate) fn note(&self) -> String {
+        let Self { environment, patch, version, sha256: _ } = self;
+        format!("{version} contains patch {}: its hold on {environment} lifts", patch.short())
+    }
+}
+
 /// Records which builds contain patches: their holds lift by that.
 pub(crate) async fn record(context: &Context, proven: &[Proven]) -> Result<(), Failure> {
     for Proven { environment, patch, version, sha256 } in proven {
@@ -151,18 +159,8 @@ pub(crate) async fn record(context: &Context, proven: &[Proven]) -> Result<(), F
         let request = EnvironmentRequest { by: SERIN.to_owned(), why, want };
         let answer = asking::ask(context, environment, request).await?;
         asking::accepted(environment, &answer)?;
-        context.say(format!(
-            "{environment}: {} contains patch {}",
-            proven_in(proven),
-            patch.short()
-        ));
     }
     Ok(())
-}
-
-fn proven_in(proven: &[Proven]) -> String {
-    let versions: BTreeSet<String> = proven.iter().map(|p| p.version.to_string()).collect();
-    versions.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// Closes the entries of patches that the builds of all their hosts contain.

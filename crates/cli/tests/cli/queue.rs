@@ -1,0 +1,82 @@
+//! New builds while others are busy.
+
+use crate::support::World;
+use serin_journal::SqliteJournal;
+use serin_model::{
+    Action, Build, BuildKind, Lane, Pace, Phase, Plan, Queue, Stage, Step, StepId, Subject,
+    Timestamp, WhenBusy,
+};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// Records a run that waits for production, where it only has a guard; it goes on for a run that was outdated.
+async fn waits(world: &World, first: &str) {
+    let config = serin_config::load(Path::new(&world.path("serin.toml"))).unwrap();
+    let guard =
+        Step { id: StepId::new(5, "environment", &Action::Guard, None), action: Action::Guard };
+    let lane = Lane { subject: Subject::Environment, steps: vec![guard] };
+    let stage = Stage {
+        number: 5,
+        title: "look".to_owned(),
+        environment: "production".parse().unwrap(),
+        phases: vec![Phase { title: "guard".to_owned(), lanes: vec![lane] }],
+    };
+    let plan = Plan {
+        pipeline: "to-canary".parse().unwrap(),
+        build: Build {
+            package: config.topology.package.clone(),
+            version: "16.2.0-ee.0".parse().unwrap(),
+            sha256: "ab".repeat(32).parse().unwrap(),
+            size: 1,
+            kind: BuildKind::Official,
+        },
+        topology: config.topology,
+        stages: vec![stage],
+        pace: Pace::Careful,
+        back: None,
+        tolerated: BTreeMap::new(),
+        why: None,
+        patching: None,
+        overlays: Vec::new(),
+        queue: Some(Queue {
+            when_busy: WhenBusy::QueueLatest,
+            baked_for: Duration::from_hours(1),
+            first: Some(first.parse().unwrap()),
+        }),
+    };
+    let journal = SqliteJournal::open(Path::new(&world.path("journal.db"))).unwrap();
+    serin_runtime::start(&journal, plan, "mira", Timestamp::from_millis(1_000)).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_two_runs_that_wait_the_older_gives_way_and_says_to_whom() {
+    let world = World::with_haproxy("roundrobin");
+    waits(&world, "r-1").await;
+    waits(&world, "r-2").await;
+    let next = ["r-1", "r-2"].map(|run| format!("WAITS  run {run} with 16.2.0-ee.0 comes next"));
+    world.serin(&["status"]).is(0, &["production: free", &next[0], &next[1]]);
+    let given_up = ["superseded by run r-2, which is newer", "run r-1 was given up"];
+    world.serin(&["adopt", "r-1"]).is(6, &given_up);
+    world.serin(&["runs"]).is(0, &["given up by mira: superseded by run r-2, which is newer"]);
+    world.serin(&["adopt", "r-2"]).is(0, &["run r-2 is finished"]);
+}
+
+#[tokio::test]
+async fn a_new_build_is_skipped_where_the_configuration_wants_it_and_told_what_is_busy() {
+    let roles = "stage = 1\ntitle = \"canary\"\nenvironment = \"production\"\nfleet = \"canary\"\n\
+                 work = \"roles\"\nroles = [\"web\"]\nshare = \"zero-then-after-canary\"\n";
+    let pipeline = format!("[[pipelines.to-canary]]\n{roles}");
+    for (when_busy, told) in [
+        ("skip", "skipped: run r-1 waits for production"),
+        // Nothing stands in its way but that there is no repository.
+        ("queue_latest", "127.0.0.1:9"),
+        ("supersede", "127.0.0.1:9"),
+    ] {
+        let world = World::new(&format!("[promotion]\nwhen_busy = \"{when_busy}\"\n{pipeline}"));
+        waits(&world, "r-1").await;
+        let said = world.serin(&["run", "to-canary", "16.3.0-ee.0"]);
+        assert_eq!(said.code, 4, "{said:?}");
+        assert!(said.err.contains(told), "{when_busy}: {said:?}");
+    }
+}
