@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 TARGET := $(or $(CARGO_TARGET_DIR),target)/debug
 LAB := scripts/as-root $(TARGET)/serin-lab
 
-.PHONY: help setup build demo test soak lint fmt docs bench-overhead lab-build lab-up lab-down clean
+.PHONY: help setup build demo test soak lint fmt docs release-week bench-overhead lab-build lab-up lab-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,9 @@ build: ## Build every program, unoptimised
 
 demo: ## Start the lab and take a new build to the canary, under traffic
 	@scripts/demo
+
+release-week: ## Tell scenarios/release-week.txt in a lab of its own: a week of releases in minutes, and no request fails
+	@scripts/release-week
 
 test: ## Everything that must hold before a change goes in; ends with the lab, end to end
 	@scripts/test

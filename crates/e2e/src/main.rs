@@ -16,7 +16,10 @@ mod patches;
 mod production;
 mod refusals;
 mod scenarios;
+mod script;
+mod story;
 mod traffic;
+mod world;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -40,6 +43,12 @@ struct Arguments {
     /// The seed of the moments at which something is killed or cut.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Tell this scenario file instead; the lab must be new.
+    #[arg(long, value_name = "FILE", requires = "transcript")]
+    story: Option<PathBuf>,
+    /// Where its transcript goes.
+    #[arg(long, value_name = "FILE")]
+    transcript: Option<PathBuf>,
     /// Only scenarios whose name holds one of these words.
     only: Vec<String>,
 }
@@ -60,6 +69,10 @@ fn run() -> Result<bool> {
     let bin = arguments.bin.canonicalize().context("there is no such folder of binaries")?;
     let mut lab = Lab::new(bin, &arguments.lab, arguments.seed)?;
     lab.up()?;
+    if let (Some(scenario), Some(transcript)) = (&arguments.story, &arguments.transcript) {
+        story::tell(&lab, scenario, transcript)?;
+        return Ok(true);
+    }
     let all = if arguments.soak { scenarios::soak() } else { scenarios::quick() };
     let wanted = |scenario: &Scenario| {
         arguments.only.is_empty() || arguments.only.iter().any(|word| scenario.name.contains(word))

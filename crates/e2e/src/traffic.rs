@@ -14,15 +14,28 @@ const ENDPOINTS: [&str; 5] = [
     "GET /slow?ms=2000 weight=1",
 ];
 
+/// What users of production do as well, and no test does.
+const SEARCH: &str = "GET /group/project?search=fox weight=3";
+
 /// Traffic that is being sent.
 pub(crate) struct Traffic(Vec<(String, Running)>);
 
 impl Traffic {
     /// Starts 100 requests a second to each environment.
     pub(crate) fn start(lab: &Lab) -> Result<Self> {
+        Self::of(lab, [("gstg", &ENDPOINTS), ("gprd", &ENDPOINTS)])
+    }
+
+    /// The same, and users of production search.
+    pub(crate) fn of_users(lab: &Lab) -> Result<Self> {
+        let production: Vec<&str> = ENDPOINTS.into_iter().chain([SEARCH]).collect();
+        Self::of(lab, [("gstg", &ENDPOINTS), ("gprd", &production)])
+    }
+
+    fn of(lab: &Lab, environments: [(&str, &[&str]); 2]) -> Result<Self> {
         let balancers = lab.hosts("load-balancer")?;
         let mut running = Vec::new();
-        for environment in ["gstg", "gprd"] {
+        for (environment, endpoints) in environments {
             let bases: Vec<String> = balancers
                 .iter()
                 .filter(|(name, _)| name.ends_with(environment))
@@ -32,7 +45,7 @@ impl Traffic {
                 continue;
             }
             let mut arguments = vec!["--json", "traffic", "--rate", "100"];
-            arguments.extend(ENDPOINTS.iter().flat_map(|endpoint| ["--endpoint", endpoint]));
+            arguments.extend(endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]));
             arguments.extend(bases.iter().map(String::as_str));
             running.push((environment.to_owned(), lab.serin_running(&arguments)?));
         }

@@ -62,7 +62,7 @@ pub fn plan(request: Request<'_>) -> Result<(Plan, PlanReport), PlanError> {
     let stages = match (request.pace, request.back.is_some() || request.patching.is_some()) {
         (Pace::Careful, false) => stages,
         (Pace::Careful, true) => order::prepare_first(stages),
-        (Pace::Expedited, _) => order::merge(stages),
+        (Pace::Expedited, _) => order::merge(stages, request.pipeline, request.back),
     };
     let plan = Plan {
         pipeline: request.pipeline.name.clone(),

@@ -59,7 +59,24 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
             return Ok(code);
         }
     }
-    drive::begin(context, ports, (planned, Detail::Stages), &asked.past).await
+    let begun = begun(&history(context).await?, &planned.plan).cloned();
+    match begun {
+        Some(begun) => go_on(context, begun, asked).await,
+        None => drive::begin(context, ports, (planned, Detail::Stages), &asked.past).await,
+    }
+}
+
+/// Finds a run of the very same plan that was recorded, and whose process died before it did anything.
+fn begun<'a>(runs: &'a [(RunId, Run)], plan: &Plan) -> Option<&'a RunId> {
+    let same = |run: &&(RunId, Run)| {
+        let (_, run) = run;
+        let known = &run.plan;
+        let untouched = known.steps().all(|(_, _, step)| run.attempts(&step.id) == 0);
+        untouched
+            && !run.is_over()
+            && (&known.stages, &known.back, known.pace) == (&plan.stages, &plan.back, plan.pace)
+    };
+    runs.iter().rev().find(same).map(|(id, _)| id)
 }
 
 /// Plans once nothing goes on any more: a run may have changed more hosts until it halted.
@@ -316,4 +333,72 @@ async fn firing(
         }
     }
     firing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serin_engine::Event;
+    use serin_model::{Action, BuildKind, Lane, Phase, Stage, Step, StepId, Subject};
+    use std::path::Path;
+
+    fn plan() -> Plan {
+        let example = include_str!("../../../../examples/gitlab.toml");
+        let topology = serin_config::parse(example, Path::new("serin.toml")).unwrap().topology;
+        let host = "web-cny-01.gprd";
+        let action = Action::Install { from: Some("2.0".parse().unwrap()) };
+        let steps = vec![Step { id: StepId::new(1, host, &action, None), action }];
+        let lane = Lane { subject: Subject::Host(host.parse().unwrap()), steps };
+        let phases = vec![Phase { title: "deploy".to_owned(), lanes: vec![lane] }];
+        let (title, environment) = ("canary, back".to_owned(), "production".parse().unwrap());
+        let build = Build {
+            package: "gitlab-ee".parse().unwrap(),
+            version: "1.0".parse().unwrap(),
+            sha256: "ab".repeat(32).parse().unwrap(),
+            size: 1,
+            kind: BuildKind::Official,
+        };
+        Plan {
+            pipeline: "rollback".parse().unwrap(),
+            build,
+            topology,
+            stages: vec![Stage { number: 1, title, environment, phases }],
+            pace: Pace::Careful,
+            back: None,
+            patching: None,
+            overlays: Vec::new(),
+            tolerated: BTreeMap::new(),
+            why: None,
+        }
+    }
+
+    fn after(events: &[Event]) -> Vec<(RunId, Run)> {
+        let started = Event::Started { plan: Box::new(plan()), by: "ada".to_owned() };
+        let mut run = Run::new(&started).unwrap();
+        for event in events {
+            run.apply(event).unwrap();
+        }
+        vec![("r-6".parse().unwrap(), run)]
+    }
+
+    #[test]
+    fn a_rollback_that_was_recorded_and_did_nothing_is_gone_on_with() {
+        let adopted = || Event::Adopted { term: 1, by: "ada".to_owned() };
+        let found = |runs: Vec<(RunId, Run)>, plan: &Plan| begun(&runs, plan).is_some();
+        assert!(found(after(&[]), &plan()));
+        assert!(found(after(&[adopted()]), &plan()));
+        let other = Plan { pace: Pace::Expedited, ..plan() };
+        assert!(!found(after(&[]), &other), "another plan");
+        let step = plan().steps().next().map(|(_, _, step)| step.id.clone()).unwrap();
+        let began = Event::AttemptStarted { step, attempt: 1, term: 1 };
+        assert!(!found(after(&[adopted(), began]), &plan()), "its journal leads to it");
+        let halted = [Event::HaltRequested { reason: reason() }, Event::Halted];
+        let cancelled = Event::Cancelled { by: "ada".to_owned(), why: "enough".to_owned() };
+        let over = [vec![adopted()], halted.to_vec(), vec![cancelled]].concat();
+        assert!(!found(after(&over), &plan()), "it is over");
+    }
+
+    fn reason() -> Reason {
+        Reason::Interrupted
+    }
 }

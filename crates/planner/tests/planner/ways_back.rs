@@ -130,7 +130,8 @@ fn a_forecast_counts_the_hosts_that_go_one_after_the_other() {
     go_back(&mut installation, Pace::Expedited);
     let (back, _) = plan(request(&installation)).unwrap();
     let expedited = serin_planner::forecast(&back, minute);
-    assert!(expedited > minute * 4 && expedited < minute * 5, "{expedited:?}");
+    // The roles of both fleets at once, then gitaly, then the deploy host.
+    assert!(expedited > minute * 3 && expedited < minute * 4, "{expedited:?}");
 }
 
 #[test]
