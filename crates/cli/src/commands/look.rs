@@ -40,9 +40,8 @@ pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
         line(format!("{name}: run {id}, {} of {}", run.plan.pipeline, run.plan.build.version));
         line(format!("  {}", state(&run)));
         line(format!("  {}", acting(context, id).await?));
-        can_go_back(&run, &context.config.pipelines)
-            .iter()
-            .for_each(|told| line(format!("  {told}")));
+        let told = can_go_back(&run, &context.config.pipelines);
+        told.into_iter().for_each(line);
         out_of_service(&run).into_iter().chain(withdrawn(&run)).for_each(line);
         left.into_iter().for_each(line);
     }
@@ -331,7 +330,8 @@ pub(crate) async fn show(context: &Context, what: Show) -> Result<Code, Failure>
         line(format!("  begun {} by {}", date(first.at), run.by));
     }
     line(format!("  {}", state(&run)));
-    can_go_back(&run, &context.config.pipelines).iter().for_each(|told| line(format!("  {told}")));
+    let told = can_go_back(&run, &context.config.pipelines);
+    told.into_iter().for_each(line);
     let_through(context, &id, &run).await?.into_iter().for_each(line);
     for stage in &run.plan.stages {
         line(format!(

@@ -367,6 +367,7 @@ mod tests {
             back: None,
             patching: None,
             overlays: Vec::new(),
+            queue: None,
             tolerated: BTreeMap::new(),
             why: None,
         }

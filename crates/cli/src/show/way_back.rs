@@ -38,9 +38,9 @@ pub(crate) fn can_go_back(run: &Run, pipelines: &BTreeMap<PipelineName, Pipeline
     };
     let told = environments.into_iter().filter(|(_, here)| here.changed > 0);
     told.map(|(name, here)| match (here.for_good, last(name)) {
-        (true, _) => format!("{name} can go back: no, post-deployment migrations have run there"),
-        (false, Some(stage)) => format!("{name} can go back: yes, until stage {stage}"),
-        (false, None) => format!("{name} can go back: yes"),
+        (true, _) => format!("  {name} can go back: no, post-deployment migrations have run there"),
+        (false, Some(stage)) => format!("  {name} can go back: yes, until stage {stage}"),
+        (false, None) => format!("  {name} can go back: yes"),
     })
     .collect()
 }
