@@ -19,6 +19,7 @@ mod people;
 mod environments;
 mod machines;
 mod takeover;
+mod seeds;
 
 use serin_sim::{Ending, Fault, Faults, Report, Scenario, simulate};
 use std::time::Duration;
