@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 TARGET := $(or $(CARGO_TARGET_DIR),target)/debug
 LAB := scripts/as-root $(TARGET)/serin-lab
 
-.PHONY: help setup build demo test soak lint fmt docs release-week bench-overhead lab-build lab-up lab-down clean
+.PHONY: help setup build demo test sim soak lint fmt docs release-week bench-overhead lab-build lab-up lab-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,11 @@ release-week: ## Tell scenarios/release-week.txt in a lab of its own: a week of 
 
 test: ## Everything that must hold before a change goes in; ends with the lab, end to end
 	@scripts/test
+
+SEEDS ?= 1000
+FROM ?= 1
+sim: ## Tell the stories of SEEDS seeds from FROM on in the simulator (docs/simulator.md)
+	@cargo run --quiet --release -p serin-sim -- --seeds $(SEEDS) --from $(FROM)
 
 soak: ## The same, with every count in full (well over an hour)
 	@SERIN_SOAK=1 scripts/test

@@ -75,11 +75,11 @@ impl<'a> Stages<'a> {
         let (done, hosts): (Vec<&Host>, Vec<&Host>) =
             members.iter().copied().partition(|host| self.is_done(host));
         let idle = done.into_iter().filter(|host| self.is_idle(self.fleet, host));
-        let mut to_start: Vec<&Host> = hosts.iter().copied().chain(idle).collect();
+        let bystanders = self.bystanders();
+        let to_start: Vec<&Host> = hosts.iter().copied().chain(idle).chain(bystanders).collect();
         if to_start.is_empty() && !self.records_version() {
             return Vec::new();
         }
-        to_start.extend(self.bystanders());
         if hosts.len() < members.len() {
             let count = members.len() - hosts.len();
             report.notes.push(Note::HostsDone { stage: self.spec.number, count });
@@ -149,7 +149,9 @@ impl<'a> Stages<'a> {
         let right = seen == Some(target) && self.has_kept(host);
         let changed: &[&Host] = if right { &[] } else { &[host] };
         if changed.is_empty() && !self.records_version() {
-            return Ok(Vec::new());
+            // An earlier rollback that was given up may have left its config management stopped.
+            let start = self.is_stopped(host).then(|| self.start_config_management(fleet, &[host]));
+            return Ok(start.flatten().into_iter().collect());
         }
         self.note_host(host, report);
         let mut phases = self.stop_and_record(changed, report);
@@ -198,21 +200,33 @@ impl<'a> Stages<'a> {
     /// is stopped before the fleet's record changes.
     fn is_idle(&self, fleet: &Fleet, host: &Host) -> bool {
         let agent = self.environment.config_management.as_ref();
-        let stopped = self
-            .seen(&host.name)
-            .is_some_and(|seen| seen.config_management == ConfigManagementState::Stopped);
         let changes = self.recorded(fleet).as_ref() != self.to_record(fleet);
-        agent.is_some_and(|agent| agent.record.is_some()) && (stopped || changes)
+        agent.is_some_and(|agent| agent.record.is_some()) && (self.is_stopped(host) || changes)
     }
 
-    /// Returns the hosts of the fleet that run what its record is about to say, though the pipeline does not change
-    /// them: an earlier one has. Their config management is stopped for the record, and must not stay so.
+    fn is_stopped(&self, host: &Host) -> bool {
+        let seen = self.seen(&host.name);
+        seen.is_some_and(|seen| seen.config_management == ConfigManagementState::Stopped)
+    }
+
+    /// Returns the hosts of the fleet that run what its record says or is about to say, though the pipeline does not
+    /// change them: an earlier one has. Their config management is stopped for the record, by this run or by one that
+    /// was given up since, and must not stay so.
     fn bystanders(&self) -> Vec<&'a Host> {
-        if !self.records_version() {
+        if !self.is_first_of_fleet() || !self.deploys(self.fleet) {
             return Vec::new();
         }
+        let stopped = |host: &&Host| self.is_idle(self.fleet, host);
         let hosts = self.fleet.hosts.values();
-        hosts.filter(|host| !self.is_deployed(host) && self.is_as_recorded(host)).collect()
+        let others = hosts.filter(|host| !self.is_deployed(host) && self.is_as_recorded(host));
+        if self.records_version() { others.collect() } else { others.filter(stopped).collect() }
+    }
+
+    /// Tells whether no earlier stage of the pipeline is about the stage's fleet.
+    fn is_first_of_fleet(&self) -> bool {
+        !self.request.pipeline.stages.iter().take(self.index).any(|stage| {
+            stage.environment == self.spec.environment && stage.fleet == self.spec.fleet
+        })
     }
 
     /// Tells whether a host runs what its fleet's record will say.
@@ -279,12 +293,9 @@ impl<'a> Stages<'a> {
 
     /// Tells whether this is the first stage that touches a fleet which the pipeline deploys, and its record differs.
     fn records_version(&self) -> bool {
-        let earlier = self.request.pipeline.stages.iter().take(self.index).any(|stage| {
-            stage.environment == self.spec.environment && stage.fleet == self.spec.fleet
-        });
         let has_record =
             self.environment.config_management.as_ref().is_some_and(|cm| cm.record.is_some());
-        !earlier
+        self.is_first_of_fleet()
             && has_record
             && (self.request.back.is_some() || self.deploys(self.fleet))
             && self.to_record(self.fleet).is_some()
