@@ -69,6 +69,12 @@ impl Event {
     }
 }
 
+/// Tells whether a line is of a controller that did something, or saw to something that it found in flight.
+pub(crate) fn is_work(line: &str) -> bool {
+    let kinds = ["attempt-started", "attempt-ended", "bake-progressed"];
+    Event::read(line).is_some_and(|event| kinds.iter().any(|kind| event.is_a(kind)))
+}
+
 /// Reads on until an event is as wanted.
 pub(crate) fn until(running: &mut Running, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
     while running.lines(1, PATIENCE)? {

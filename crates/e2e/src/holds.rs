@@ -50,11 +50,10 @@ pub(crate) fn held() -> Scenario {
     })
 }
 
-/// Staging is frozen at all times, and an override takes two.
+/// Staging is frozen for as long as this lab may live, and an override takes two.
 fn with_freeze(text: &str) -> String {
-    let days = "[\"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \"sun\"]";
     format!(
-        "{text}\n[[environments.staging.freeze]]\ndays = {days}\nfrom = \"00:00\"\nto = \"24:00\"\n\
+        "{text}\n[[environments.staging.freeze]]\nfrom = \"2020-01-01T00:00\"\nto = \"2099-01-01T00:00\"\n\
          reason = \"the year's end\"\n[environments.staging.policy]\nsecond_person = true\n"
     )
 }

@@ -7,6 +7,7 @@
 mod events;
 mod faults;
 mod gates;
+mod holds;
 mod lab;
 mod monitor;
 mod oracle;
@@ -19,6 +20,7 @@ mod scenarios;
 mod script;
 mod story;
 mod traffic;
+mod work;
 mod world;
 
 use anyhow::{Context, Result, bail};

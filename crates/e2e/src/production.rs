@@ -3,11 +3,13 @@
 use crate::lab::{Lab, PATIENCE};
 use crate::monitor::Monitor;
 use crate::oracle::{self, Versions};
+use crate::process::Running;
 use crate::scenarios::{MAX_OUT, Scenario, named_or_in_service, scenario};
 use crate::traffic::Traffic;
+use crate::work::{at_work, timed};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long the whole of the lab's production may take to go back at the expedited pace.
 const EXPEDITED_WITHIN: Duration = Duration::from_secs(20);
@@ -52,12 +54,12 @@ pub(crate) fn rolled_back(times: usize) -> Scenario {
             let traffic = Traffic::start(lab)?;
             let by = if round % 2 == 0 { By::Kill } else { By::Person };
             let moment = interrupt(lab, by)?;
-            let kills = roll_back(lab, round)?;
+            let back = roll_back(lab, round).with_context(|| format!("after {moment}"))?;
             let sent = traffic.stop().with_context(|| format!("after {moment}"))?;
             same_as_before(lab, &before).with_context(|| format!("after {moment}"))?;
-            told.push(format!("after {moment}, {kills} kill(s), {sent}"));
+            told.push(format!("\n        after `{moment}`: {}; {sent}", back.show()));
         }
-        Ok(told.join("; "))
+        Ok(told.concat())
     })
 }
 
@@ -92,29 +94,66 @@ fn interrupt(lab: &mut Lab, by: By) -> Result<String> {
     Ok(last.trim().to_owned())
 }
 
-/// Rolls production back; every third time the rollback is killed on its way, and asked for once more.
-fn roll_back(lab: &mut Lab, round: usize) -> Result<usize> {
-    let rollback = ["rollback", "production", "--reason", "it looks wrong"];
-    let mut running = lab.serin_running(&rollback)?;
-    let mut kills = 0;
-    if round % 3 == 2 && running.until(&["begins; from another terminal"], PATIENCE)? {
-        let wait = 1 + lab.random(40);
-        if running.lines(wait, PATIENCE)? {
-            running.kill()?;
-            kills = 1;
-            running = lab.serin_running(&rollback)?;
-        }
+/// Which rounds' rollbacks are killed: half of them, of those after a kill as of those after a halt.
+fn is_to_be_killed(round: usize) -> bool {
+    matches!(round % 4, 1 | 2)
+}
+
+/// How a promotion was taken back.
+struct RolledBack {
+    took: Duration,
+    /// When the rollback was killed, and how soon the same command was at work again.
+    killed: Option<(String, Option<Duration>)>,
+}
+
+impl RolledBack {
+    fn show(&self) -> String {
+        let seconds = |time: &Duration| format!("{:.1} s", time.as_secs_f64());
+        let killed = self.killed.as_ref().map(|(moment, at_work)| {
+            let at_work = at_work.as_ref().map_or("never".to_owned(), seconds);
+            format!("; itself killed after `{moment}`, at work again after {at_work}")
+        });
+        format!("back in {}{}", seconds(&self.took), killed.unwrap_or_default())
     }
-    let ended = running.end(PATIENCE)?;
+}
+
+/// Rolls production back; half of the time the rollback is killed on its way, and asked for once more.
+fn roll_back(lab: &mut Lab, round: usize) -> Result<RolledBack> {
+    let (done, took) = timed(|| {
+        let first = lab.serin_running(&ROLLBACK)?;
+        let kill = is_to_be_killed(round);
+        let (running, killed) = if kill { killed_once(lab, first)? } else { (first, None) };
+        anyhow::Ok((running.end(PATIENCE)?, killed))
+    });
+    let (ended, killed) = done?;
     if ended.code == Some(4) && ended.says(&["nothing to go back from"]).is_ok() {
         // It was interrupted before it had changed anything.
         lab.serin(&["halt", "--reason", "nothing was changed"])?;
         lab.serin(&["cancel", "--reason", "nothing was changed"])?.expect(6)?;
-        return Ok(kills);
+    } else {
+        let moment = || format!("the rollback was killed: {killed:?}");
+        ended.expect(0).with_context(moment)?;
     }
-    ended.expect(0)?;
-    Ok(kills)
+    Ok(RolledBack { took, killed })
 }
+
+const ROLLBACK: [&str; 4] = ["rollback", "production", "--reason", "it looks wrong"];
+
+/// Kills a rollback and asks for it again; one in four is killed while it plans, or takes over from the promotion.
+fn killed_once(lab: &mut Lab, mut first: Running) -> Result<Rolling> {
+    let (early, wait) = (lab.random(4) == 0, lab.random(40));
+    let begun = early || first.until(&["begins; from another terminal"], PATIENCE)?;
+    if !begun || !first.lines(1 + wait, PATIENCE)? {
+        return Ok((first, None));
+    }
+    let moment = first.log.last().map(|line| line.trim().to_owned()).unwrap_or_default();
+    first.kill()?;
+    let (second, at_work) = at_work(lab, &[&["--json"], &ROLLBACK[..]].concat())?;
+    Ok((second, Some((moment, at_work))))
+}
+
+/// A rollback on its way, and what killed it before.
+type Rolling = (Running, Option<(String, Option<Duration>)>);
 
 fn same_as_before(lab: &Lab, before: &Versions) -> Result<()> {
     let after = oracle::versions(lab)?;
@@ -156,11 +195,4 @@ pub(crate) fn expedited() -> Scenario {
         }
         Ok(format!("{:.1} s, planning included", took.as_secs_f64()))
     })
-}
-
-#[expect(clippy::disallowed_methods, reason = "a time that a person would measure")]
-fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
-    let began = Instant::now();
-    let done = act();
-    (done, began.elapsed())
 }

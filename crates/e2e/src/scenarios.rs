@@ -4,7 +4,8 @@ use crate::lab::{Lab, PATIENCE};
 use crate::monitor::Monitor;
 use crate::refusals::refusals;
 use crate::traffic::Traffic;
-use crate::{faults, gates, oracle, others, patches, production};
+use crate::work::{at_work, slowest};
+use crate::{faults, gates, holds, oracle, others, patches, production};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
@@ -57,6 +58,7 @@ pub(crate) fn soak() -> Vec<Scenario> {
     all.extend([others::build_withdrawn(), others::build_replaced_later()]);
     all.extend([others::two_operators(), others::third_version(), others::half_right()]);
     all.extend([gates::hung_qa(), gates::brief_alert(), gates::alertmanager_restarted()]);
+    all.push(holds::held());
     all.extend([faults::dpkg_locked(), faults::drain_never_ends(), faults::power_lost()]);
     all.extend([faults::socket_taken(), faults::socket_stays_taken()]);
     all.push(patches::patched());
@@ -143,7 +145,7 @@ fn killed(times: usize) -> Scenario {
         let version = lab.publish(None)?;
         let traffic = Traffic::start(lab)?;
         let monitor = Monitor::start(lab)?;
-        let mut moments = Vec::new();
+        let (mut moments, mut times_to_work) = (Vec::new(), Vec::new());
         let mut running = lab.serin_running(&["run", "to-canary", &version])?;
         // Before this line there is nothing to adopt; after it about 150 lines come.
         running.until(&["begins; from another terminal"], PATIENCE)?;
@@ -151,7 +153,9 @@ fn killed(times: usize) -> Scenario {
         while moments.len() < times && running.lines(wait, PATIENCE)? {
             moments.push(running.log.last().cloned().unwrap_or_default());
             running.kill()?;
-            running = lab.serin_running(&["adopt"])?;
+            let (adopting, took) = at_work(lab, &["--json", "adopt"])?;
+            running = adopting;
+            times_to_work.extend(took);
             wait = 1 + lab.random(300 / times);
         }
         let ended = running.end(PATIENCE)?;
@@ -161,7 +165,8 @@ fn killed(times: usize) -> Scenario {
         let (seen, sent) = (seen?, sent?);
         oracle::delivered(lab, &version).with_context(|| format!("killed after {moments:#?}"))?;
         oracle::main_untouched(&before, lab)?;
-        Ok(format!("killed {} times; {sent}; {seen}", moments.len()))
+        let back = slowest(&times_to_work)?;
+        Ok(format!("killed {} times, {back}; {sent}; {seen}", moments.len()))
     })
 }
 

@@ -26,6 +26,8 @@ const PACKAGES: &[&str] = &[
     "prometheus-alertmanager",
     "prometheus-pushgateway",
     "psmisc",
+    // Nothing of the lab needs it: hosts that a person would manage with Ansible have it, and are compared (`bench`).
+    "python3-apt",
     "runit",
     "socat",
     "sudo",
