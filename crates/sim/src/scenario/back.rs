@@ -90,7 +90,10 @@ impl Sim {
         let hosts = way.hosts.into_iter().map(|(host, version)| (host, old(version))).collect();
         let back = Back { undoes: way.undoes, hosts, records: way.records };
         let recipe = self.recipes().rollback(installation::name("rollback"), &back, pace);
-        let build = back.hosts.values().next().cloned().ok_or("no host goes back")?;
+        // Only a record may have been changed, and no host yet.
+        let recorded = || back.records.first().map(|(_, _, version)| old(version.clone()));
+        let build = back.hosts.values().next().cloned().or_else(recorded);
+        let build = build.ok_or("nothing goes back")?;
         let with = With { build: &build, passed: &BTreeSet::new(), pace, back: Some(&back) };
         self.plan_recipe(&recipe, with).await
     }
