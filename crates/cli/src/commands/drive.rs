@@ -60,9 +60,6 @@ pub(crate) async fn begin(
         ));
     }
     let code = drive(context, ports, id.clone(), None).await?;
-    if code == Code::Done {
-        patch::close_contained(context, &plan).await?;
-    }
     give_up_if_untouched(context, &id).await?;
     queue::settle(context, id, code, past).await
 }
@@ -227,6 +224,9 @@ pub(crate) async fn drive(
     let interrupts = tokio::spawn(interrupts(id.clone(), sender));
     let ended = controller.drive(commands).await;
     interrupts.abort();
+    if matches!(ended, Ended::Finished) {
+        patch::finished(context, &controller.run().plan).await?;
+    }
     Ok(say_end(context, &id, controller.run(), ended).await)
 }
 

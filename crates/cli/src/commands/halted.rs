@@ -41,7 +41,8 @@ pub(crate) async fn say(context: &Context, id: &RunId, run: &Run, reason: &Reaso
         && let Some(environment) = run.environments.keys().next()
     {
         line(format!(
-            "  serin cancel, and then serin patch remove {} --environment {environment} --reason …   takes the patch off",
+            "  serin cancel, serin drift --fix, and then serin patch remove {} --environment {environment} --reason …   takes \
+             the patch off",
             patching.patch.short()
         ));
     }
