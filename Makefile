@@ -24,7 +24,7 @@ release-week: ## Tell scenarios/release-week.txt in a lab of its own: a week of 
 test: ## Everything that must hold before a change goes in; ends with the lab, end to end
 	@scripts/test
 
-soak: ## The same, with every count in full (well over an hour)
+soak: ## The same, with every count in full, and a week of releases (well over an hour)
 	@SERIN_SOAK=1 scripts/test
 
 lint: ## Formatting, clippy with warnings denied, and the house rules
@@ -39,6 +39,9 @@ docs: ## Write the generated documents again
 
 bench-overhead: lab-build ## Measure what Serin adds to each step on the lab's hosts, and its memory
 	@scripts/bench-overhead
+
+bench-rollback: ## Time the way back of the lab's production: by Serin, and by an Ansible play
+	@scripts/bench-rollback
 
 lab-build:
 	@cargo build --quiet -p serin-cli -p serin-lab -p serin-standin
