@@ -24,12 +24,7 @@ release-week: ## Tell scenarios/release-week.txt in a lab of its own: a week of 
 test: ## Everything that must hold before a change goes in; ends with the lab, end to end
 	@scripts/test
 
-SEEDS ?= 1000
-FROM ?= 1
-sim: ## Tell the stories of SEEDS seeds from FROM on in the simulator (docs/simulator.md)
-	@cargo run --quiet --release -p serin-sim -- --seeds $(SEEDS) --from $(FROM)
-
-soak: ## The same, with every count in full (well over an hour)
+.PHONY: SEEDS ?= 1000 FROM 1 sim: ## Tell the stories of seeds from on in simulator (docs/simulator.md) @cargo run --quiet --release -p serin-sim -- --seeds $(SEEDS) --from $(FROM) soak: The same, with every count full (well over an hour) full, and a week releases
 	@SERIN_SOAK=1 scripts/test
 
 lint: ## Formatting, clippy with warnings denied, and the house rules
@@ -44,6 +39,9 @@ docs: ## Write the generated documents again
 
 bench-overhead: lab-build ## Measure what Serin adds to each step on the lab's hosts, and its memory
 	@scripts/bench-overhead
+
+bench-rollback: ## Time the way back of the lab's production: by Serin, and by an Ansible play
+	@scripts/bench-rollback
 
 lab-build:
 	@cargo build --quiet -p serin-cli -p serin-lab -p serin-standin

@@ -366,6 +366,7 @@ mod tests {
             pace: Pace::Careful,
             back: None,
             patching: None,
+            queue: None,
             overlays: Vec::new(),
             queue: None,
             tolerated: BTreeMap::new(),
