@@ -24,7 +24,12 @@ release-week: ## Tell scenarios/release-week.txt in a lab of its own: a week of 
 test: ## Everything that must hold before a change goes in; ends with the lab, end to end
 	@scripts/test
 
-.PHONY: SEEDS ?= 1000 FROM 1 sim: ## Tell the stories of seeds from on in simulator (docs/simulator.md) @cargo run --quiet --release -p serin-sim -- --seeds $(SEEDS) --from $(FROM) soak: The same, with every count full (well over an hour) full, and a week releases
+SEEDS ?= 1000
+FROM ?= 1
+sim: ## Tell the stories of SEEDS seeds from FROM on in the simulator (docs/simulator.md)
+	@cargo run --quiet --release -p serin-sim -- --seeds $(SEEDS) --from $(FROM)
+
+soak: ## The same, with every count in full, and a week of releases (well over an hour)
 	@SERIN_SOAK=1 scripts/test
 
 lint: ## Formatting, clippy with warnings denied, and the house rules
