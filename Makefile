@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 TARGET := $(or $(CARGO_TARGET_DIR),target)/debug
 LAB := scripts/as-root $(TARGET)/serin-lab
 
-.PHONY: help setup build demo test sim soak lint fmt docs release-week bench-overhead lab-build lab-up lab-down clean
+.PHONY: help setup build demo test sim soak lint fmt docs release-week bench-overhead bench-rollback lab-build lab-up lab-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
