@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 TARGET := $(or $(CARGO_TARGET_DIR),target)/debug
 LAB := scripts/as-root $(TARGET)/serin-lab
 
-.PHONY: help setup build demo test soak lint fmt docs release-week bench-overhead lab-build lab-up lab-down clean
+.PHONY: help setup build demo test sim soak lint fmt docs release-week bench-overhead lab-build lab-up lab-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -24,7 +24,7 @@ release-week: ## Tell scenarios/release-week.txt in a lab of its own: a week of 
 test: ## Everything that must hold before a change goes in; ends with the lab, end to end
 	@scripts/test
 
-soak: ## The same, with every count in full, and a week of releases (well over an hour)
+.PHONY: SEEDS ?= 1000 FROM 1 sim: ## Tell the stories of seeds from on in simulator (docs/simulator.md) @cargo run --quiet --release -p serin-sim -- --seeds $(SEEDS) --from $(FROM) soak: The same, with every count full (well over an hour) full, and a week releases
 	@SERIN_SOAK=1 scripts/test
 
 lint: ## Formatting, clippy with warnings denied, and the house rules

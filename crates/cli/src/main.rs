@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
         })
         .with_writer(|| show::embargo::Veiled(std::io::stderr()))
         .init();
-    match commands::run(arguments).await {
+    match Box::pin(commands::run(arguments)).await {
         Ok(code) => code.into(),
         Err(failure) => {
             failure.print();

@@ -6,7 +6,7 @@
 use crate::run::{Run, Status, StepState};
 use serin_model::{
     Action, Back, Build, DebVersion, EnvironmentName, FleetName, HostName, MigrationKind, RunId,
-    Subject,
+    Sha256, Subject,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -147,9 +147,27 @@ impl<'a> History<'a> {
             changes_of(*place, run).any(|change| here(change.environment, change.fleet))
                 || !records_of(run, here).is_empty()
         };
-        let last = self.0.iter().enumerate().rfind(touched);
-        let (place, _) = last.ok_or(NoWayBack::NothingChanged)?;
-        self.undo(place, here)
+        let mut touching = self.0.iter().enumerate().rev().filter(touched);
+        let (place, (_, last)) = touching.next().ok_or(NoWayBack::NothingChanged)?;
+        let mut way = self.undo(place, here)?;
+        // A run that was given up and begun again is one: what it had changed by then goes back as well.
+        let again = touching.take_while(|(_, (_, run))| {
+            matches!(run.status, Status::Cancelled { .. })
+                && run.plan.back.is_none()
+                && last.plan.back.is_none()
+                && run.plan.pipeline == last.plan.pipeline
+                && run.plan.build.sha256 == last.plan.build.sha256
+        });
+        for (place, (id, run)) in again {
+            let changes = changes_of(place, run).filter(|c| here(c.environment, c.fleet));
+            take(&mut way.hosts, &changes.collect::<Vec<_>>())?;
+            for record in records_of(run, here) {
+                way.records.retain(|(e, fleet, _)| (e, fleet) != (&record.0, &record.1));
+                way.records.push(record);
+            }
+            way.undoes.insert(id.clone());
+        }
+        Ok(way)
     }
 
     /// Undoes the changes of one run that are wanted.
@@ -182,7 +200,7 @@ impl<'a> History<'a> {
         let environments = changes.iter().map(|change| change.environment);
         let of_records = records.iter().map(|(environment, _, _)| environment);
         for environment in environments.chain(of_records).collect::<BTreeSet<_>>() {
-            self.before_no_return(place, environment)?;
+            self.before_no_return(place, environment, &run.plan.build.sha256)?;
         }
         let mut way = WayBack {
             undoes: [id.clone()].into(),
@@ -208,9 +226,18 @@ impl<'a> History<'a> {
         Err(NoWayBack::ChangedSince { later: id.clone(), hosts: hosts.into_iter().collect() })
     }
 
-    /// Fails closed: a post-deployment migration that was begun counts as one that has run.
-    fn before_no_return(self, from: usize, environment: &EnvironmentName) -> Result<(), NoWayBack> {
-        for (id, run) in self.0.iter().skip(from) {
+    /// Fails closed: a post-deployment migration that was begun counts as one that has run. Of earlier runs only those count
+    /// that brought the same build: what they did to the database is what hosts would go back from.
+    fn before_no_return(
+        self,
+        from: usize,
+        environment: &EnvironmentName,
+        build: &Sha256,
+    ) -> Result<(), NoWayBack> {
+        let counts = |(place, (_, run)): &(usize, &(RunId, Run))| {
+            *place >= from || (run.plan.back.is_none() && run.plan.build.sha256 == *build)
+        };
+        for (_, (id, run)) in self.0.iter().enumerate().filter(counts) {
             let begun = run.plan.steps().find(|(stage, _, step)| {
                 stage.environment == *environment
                     && step.action == Action::Migrate(MigrationKind::PostDeployment)
@@ -258,7 +285,7 @@ impl<'a> History<'a> {
             let own: Vec<_> =
                 first_of.iter().filter(|c| c.environment == environment).cloned().collect();
             let first = own.iter().map(|change| change.place).min().unwrap_or_default();
-            if let Err(why) = self.before_no_return(first, environment) {
+            if let Err(why) = self.before_no_return(first, environment, release) {
                 way.left_out.push(why);
                 continue;
             }

@@ -211,6 +211,7 @@ fn may_leave_half(action: &Action) -> bool {
         | Action::CheckHost { .. }
         | Action::Sweep { .. }
         | Action::Fetch
+        | Action::Simulate
         | Action::CheckConfig
         | Action::PreparePatch { .. }
         | Action::Expose { .. }

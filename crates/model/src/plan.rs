@@ -190,6 +190,8 @@ pub enum Action {
     },
     /// Fetch the package and prove its bytes.
     Fetch,
+    /// Have apt say what it would do to install the build, and to go back from it.
+    Simulate,
     /// Ask the profile whether the host's configuration fits the build.
     CheckConfig,
     /// Take the host out of service and wait until nothing is left on it.
@@ -302,6 +304,7 @@ impl Action {
             | Self::RecordVersion { .. }
             | Self::SetShare { .. }
             | Self::Fetch
+            | Self::Simulate
             | Self::CheckConfig
             | Self::Drain
             | Self::Install { .. }
@@ -337,6 +340,7 @@ impl Action {
             Self::SetShare { .. } => "set-share",
             Self::CheckHost { .. } => "check",
             Self::Fetch => "fetch",
+            Self::Simulate => "simulate",
             Self::CheckConfig => "check-config",
             Self::Drain => "drain",
             Self::Install { .. } => "install",
@@ -425,6 +429,11 @@ impl Plan {
             (None, Some(patching)) => patching.hosts.get(host),
             (None, None) => Some(&self.build),
         }
+    }
+
+    /// Tells whether hosts must be able to go back from what the plan does: not from a rollback, nor where speed is all.
+    pub fn has_way_back(&self) -> bool {
+        self.pace == Pace::Careful && self.back.is_none()
     }
 
     /// Returns what a patch puts on hosts that have a version.

@@ -103,6 +103,7 @@ fn place(phase: &Phase, stage: u32) -> Place {
         Some(
             Action::CheckHost { .. }
             | Action::Fetch
+            | Action::Simulate
             | Action::CheckConfig
             | Action::PreparePatch { .. },
         ) => Place::Prepare(2),

@@ -14,6 +14,7 @@ use serin_model::{
     HostObservation, Lane, MigrationKind, Pace, PackageState, Phase, RoleName, ShareSpec,
     StageSpec, Step, StepId, Subject, WorkSpec,
 };
+use std::collections::BTreeSet;
 
 /// Whether the plan has more to do in a stage's environment.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,18 +75,18 @@ impl<'a> Stages<'a> {
         let (done, hosts): (Vec<&Host>, Vec<&Host>) =
             members.iter().copied().partition(|host| self.is_done(host));
         let idle = done.into_iter().filter(|host| self.is_idle(self.fleet, host));
-        let mut to_start: Vec<&Host> = hosts.iter().copied().chain(idle).collect();
+        let bystanders = self.bystanders();
+        let to_start: Vec<&Host> = hosts.iter().copied().chain(idle).chain(bystanders).collect();
         if to_start.is_empty() && !self.records_version() {
             return Vec::new();
         }
-        to_start.extend(self.bystanders());
         if hosts.len() < members.len() {
             let count = members.len() - hosts.len();
             report.notes.push(Note::HostsDone { stage: self.spec.number, count });
         }
         self.note_roll(roles, &hosts, report);
         let mut phases = self.stop_and_record(&hosts, report);
-        phases.push(phase("checks and fetches", self.each(&hosts, |host| self.prepare(host))));
+        phases.push(phase("checks and fetches", self.prepare_all(&hosts)));
         if self.spec.share != ShareSpec::Keep && !hosts.is_empty() {
             let fleet = self.fleet.name.clone();
             let zero = Action::SetShare { fleet: fleet.clone(), percent: 0 };
@@ -128,7 +129,7 @@ impl<'a> Stages<'a> {
         }
         self.note_host(host, report);
         let mut phases = self.stop_and_record(&[host], report);
-        phases.push(phase("checks and fetches", self.each(&[host], |host| self.prepare(host))));
+        phases.push(phase("checks and fetches", self.prepare_all(&[host])));
         let mut actions = self.install(host);
         actions.push(Action::Migrate(kind));
         phases.push(migrate(actions));
@@ -148,11 +149,13 @@ impl<'a> Stages<'a> {
         let right = seen == Some(target) && self.has_kept(host);
         let changed: &[&Host] = if right { &[] } else { &[host] };
         if changed.is_empty() && !self.records_version() {
-            return Ok(Vec::new());
+            // An earlier rollback that was given up may have left its config management stopped.
+            let start = self.is_stopped(host).then(|| self.start_config_management(fleet, &[host]));
+            return Ok(start.flatten().into_iter().collect());
         }
         self.note_host(host, report);
         let mut phases = self.stop_and_record(changed, report);
-        phases.push(phase("checks and fetches", self.each(changed, |host| self.prepare(host))));
+        phases.push(phase("checks and fetches", self.prepare_all(changed)));
         phases.push(phase("deploy host", self.each(changed, |host| self.install(host))));
         phases.extend(self.start_config_management(fleet, &[host]));
         Ok(phases)
@@ -197,21 +200,33 @@ impl<'a> Stages<'a> {
     /// is stopped before the fleet's record changes.
     fn is_idle(&self, fleet: &Fleet, host: &Host) -> bool {
         let agent = self.environment.config_management.as_ref();
-        let stopped = self
-            .seen(&host.name)
-            .is_some_and(|seen| seen.config_management == ConfigManagementState::Stopped);
         let changes = self.recorded(fleet).as_ref() != self.to_record(fleet);
-        agent.is_some_and(|agent| agent.record.is_some()) && (stopped || changes)
+        agent.is_some_and(|agent| agent.record.is_some()) && (self.is_stopped(host) || changes)
     }
 
-    /// Returns the hosts of the fleet that run what its record is about to say, though the pipeline does not change
-    /// them: an earlier one has. Their config management is stopped for the record, and must not stay so.
+    fn is_stopped(&self, host: &Host) -> bool {
+        let seen = self.seen(&host.name);
+        seen.is_some_and(|seen| seen.config_management == ConfigManagementState::Stopped)
+    }
+
+    /// Returns the hosts of the fleet that run what its record says or is about to say, though the pipeline does not
+    /// change them: an earlier one has. Their config management is stopped for the record, by this run or by one that
+    /// was given up since, and must not stay so.
     fn bystanders(&self) -> Vec<&'a Host> {
-        if !self.records_version() {
+        if !self.is_first_of_fleet() || !self.deploys(self.fleet) {
             return Vec::new();
         }
+        let stopped = |host: &&Host| self.is_idle(self.fleet, host);
         let hosts = self.fleet.hosts.values();
-        hosts.filter(|host| !self.is_deployed(host) && self.is_as_recorded(host)).collect()
+        let others = hosts.filter(|host| !self.is_deployed(host) && self.is_as_recorded(host));
+        if self.records_version() { others.collect() } else { others.filter(stopped).collect() }
+    }
+
+    /// Tells whether no earlier stage of the pipeline is about the stage's fleet.
+    fn is_first_of_fleet(&self) -> bool {
+        !self.request.pipeline.stages.iter().take(self.index).any(|stage| {
+            stage.environment == self.spec.environment && stage.fleet == self.spec.fleet
+        })
     }
 
     /// Tells whether a host runs what its fleet's record will say.
@@ -236,8 +251,24 @@ impl<'a> Stages<'a> {
         }) && self.target(host) == self.to_record(self.fleet)
     }
 
-    fn prepare(&self, host: &Host) -> Vec<Action> {
+    /// Every host is checked and has its package; on one host of each role apt says that it would go there, and back.
+    fn prepare_all(&self, hosts: &[&Host]) -> Vec<Lane> {
+        let mut roles: BTreeSet<RoleName> = BTreeSet::new();
+        let way_back = self.request.pace == Pace::Careful && self.request.back.is_none();
+        let lane = |host: &&Host| {
+            let installed = self.seen(&host.name).and_then(HostObservation::installed);
+            let changes = installed.is_some() && installed != self.target(host);
+            let first = changes
+                && host.roles.iter().filter(|role| roles.insert((*role).clone())).count() > 0;
+            let simulate = (first && way_back).then_some(Action::Simulate);
+            self.lane(Subject::Host(host.name.clone()), self.prepare(host, simulate))
+        };
+        hosts.iter().map(lane).collect()
+    }
+
+    fn prepare(&self, host: &Host, simulate: Option<Action>) -> Vec<Action> {
         let mut actions = vec![Action::CheckHost { from: self.from(host) }, Action::Fetch];
+        actions.extend(simulate);
         actions
             .extend(self.request.topology.profile.check_config.iter().map(|_| Action::CheckConfig));
         actions.extend(self.prepare_kept(host));
@@ -262,12 +293,9 @@ impl<'a> Stages<'a> {
 
     /// Tells whether this is the first stage that touches a fleet which the pipeline deploys, and its record differs.
     fn records_version(&self) -> bool {
-        let earlier = self.request.pipeline.stages.iter().take(self.index).any(|stage| {
-            stage.environment == self.spec.environment && stage.fleet == self.spec.fleet
-        });
         let has_record =
             self.environment.config_management.as_ref().is_some_and(|cm| cm.record.is_some());
-        !earlier
+        self.is_first_of_fleet()
             && has_record
             && (self.request.back.is_some() || self.deploys(self.fleet))
             && self.to_record(self.fleet).is_some()

@@ -92,6 +92,7 @@ pub async fn perform(act: &Act) -> Outcome {
         }
         Action::CheckHost { from } => package::check(act, from.as_ref()).await,
         Action::Fetch => package::fetch(act).await,
+        Action::Simulate => package::simulate(act).await,
         Action::CheckConfig => package::check_config(act).await,
         Action::Drain => traffic::drain(act).await,
         Action::Install { from } => package::install(act, from.as_ref()).await,
@@ -254,6 +255,8 @@ pub(crate) fn describe(work: &Work) -> String {
     match work {
         Work::Command { argv, .. } => argv.to_string(),
         Work::Fetch(build) => format!("fetch {}={}", build.package, build.version),
+        Work::Keep { package, version } => format!("keep {package}={version}"),
+        Work::Simulate(build) => format!("simulate {}={}", build.package, build.version),
         Work::Install(build) => format!("install {}={}", build.package, build.version),
         Work::Patch(patch) => {
             format!("patch {}={} with {}", patch.package, patch.version, patch.id.short())

@@ -5,9 +5,9 @@
 
 use async_trait::async_trait;
 use serin_model::{
-    AdminState, AlertSource, Argv, BackendName, Build, HostName, HostObservation, LbObservation,
-    LoadBalancer, PackageName, Patch, PatchId, Profile, QaSuite, Reason, RunId, ServerName,
-    ServiceName, StepId, Timestamp,
+    AdminState, AlertSource, Argv, BackendName, Build, DebVersion, HostName, HostObservation,
+    LbObservation, LoadBalancer, PackageName, Patch, PatchId, Profile, QaSuite, Reason, RunId,
+    ServerName, ServiceName, StepId, Timestamp,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -197,6 +197,15 @@ pub enum Work {
     Fetch(Build),
     /// Repairs an interrupted dpkg, then installs a build's package, which must be fetched and have its SHA-256.
     Install(Build),
+    /// Makes sure that the package that is installed now can be gone back to: its bytes are on the host.
+    Keep {
+        /// The package.
+        package: PackageName,
+        /// The version that is installed.
+        version: DebVersion,
+    },
+    /// Has apt say what it would do to install a build that was fetched, and to go back from it to what is installed now.
+    Simulate(Build),
     /// Changes all files of a patch, or none. The bytes of afterwards must be stored, and each file must be as before or
     /// as afterwards.
     Patch(Patch),

@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// Sessions of a server that takes traffic.
 const BUSY: u32 = 3;
 
+/// A server that takes traffic has a new session so often.
+const SESSION_EVERY_MS: u64 = 100;
+
 /// The weight that the configuration gives every server.
 const CONFIGURED: u32 = 100;
 
@@ -29,6 +32,7 @@ pub(crate) struct Balancer {
     pub(crate) cut_until: Timestamp,
     pub(crate) reloaded: Option<Timestamp>,
     worker: u64,
+    counted: Timestamp,
     leaving_until: Timestamp,
     leaving: BTreeMap<(BackendName, ServerName), u32>,
 }
@@ -40,9 +44,13 @@ pub(crate) struct Server {
     pub(crate) admin: AdminState,
     pub(crate) weight: u32,
     pub(crate) healthy: bool,
+    /// When a check last found it down.
+    pub(crate) fell: Option<Timestamp>,
     /// Whether this worker has checked it.
     checked: bool,
     busy_until: Timestamp,
+    /// The sessions that were counted since the worker began.
+    total: u64,
 }
 
 /// A change that a controller asks of servers.
@@ -74,6 +82,8 @@ impl Balancer {
                     admin: AdminState::Ready,
                     weight: CONFIGURED,
                     healthy: true,
+                    fell: None,
+                    total: 0,
                     checked: true,
                     busy_until: Timestamp::from_millis(0),
                 };
@@ -88,8 +98,19 @@ impl Balancer {
             cut_until: Timestamp::from_millis(0),
             reloaded: None,
             worker: 1,
+            counted: crate::world::BEGIN,
             leaving_until: Timestamp::from_millis(0),
             leaving: BTreeMap::new(),
+        }
+    }
+
+    /// Counts the sessions that came since the last look.
+    fn count(&mut self, now: Timestamp) {
+        let millis = now.since(self.counted).as_millis();
+        self.counted = now;
+        let came = u64::try_from(millis).unwrap_or(u64::MAX) / SESSION_EVERY_MS;
+        for server in self.servers.values_mut().filter(|s| s.is_up() && s.weight > 0) {
+            server.total += came;
         }
     }
 
@@ -113,7 +134,7 @@ impl Balancer {
                 queued: 0,
                 weight: server.weight,
                 initial_weight: CONFIGURED,
-                total_sessions: 0,
+                total_sessions: server.total,
                 address: server.host.to_string(),
                 agent: false,
                 kind: ServerKind::Active,
@@ -151,7 +172,9 @@ impl World {
         began: Timestamp,
     ) -> Result<LbObservation, PortError> {
         let now = self.now;
-        Ok(self.balancer(host)?.observe(now, began))
+        let balancer = self.balancer(host)?;
+        balancer.count(now);
+        Ok(balancer.observe(now, began))
     }
 
     /// Checks a fence against the one that a load balancer has seen, and remembers a larger one.
@@ -212,10 +235,14 @@ impl World {
 
     /// HAProxy's checks of a host have run on every load balancer.
     pub(crate) fn checked(&mut self, host: &HostName) {
-        let healthy = self.hosts.get(host).is_some_and(|machine| machine.is_healthy(self.now));
+        let now = self.now;
+        let healthy = self.hosts.get(host).is_some_and(|machine| machine.is_healthy(now));
         for balancer in self.balancers.values_mut() {
             let of_host = balancer.servers.values_mut().filter(|server| server.host == *host);
             for server in of_host.filter(|server| server.admin != AdminState::Maintenance) {
+                if server.healthy && !healthy {
+                    server.fell = Some(now);
+                }
                 server.healthy = healthy;
                 server.checked = true;
             }
@@ -242,6 +269,7 @@ impl World {
             server.healthy = true;
             server.checked = false;
             server.busy_until = now;
+            server.total = 0;
             hosts.push(server.host.clone());
         }
         for host in hosts {

@@ -4,20 +4,31 @@
 //! runtime anything.
 
 use crate::balancer::Change;
-use crate::installation::REGULAR;
+use crate::installation::{POST_DEPLOYMENT, REGULAR};
 use crate::jobs::{is_regular, words};
 use crate::world::World;
-use serin_engine::Event;
+use serin_engine::{Event, Outcome};
 use serin_model::{
-    Action, AdminState, BackendName, Environment, EnvironmentName, Host, HostName, PatchId,
-    ServerName, Subject, Timestamp,
+    Action, AdminState, BackendName, Build, Environment, EnvironmentName, Host, HostName, Pace,
+    PatchId, RunId, ServerName, Subject, Timestamp,
 };
 use serin_runtime::ports::{Fence, Job, Work};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long after a reload a job may still find its host in rotation: nothing can look and act in one moment. The look
 /// right before a job and the job's start are at most this far apart in this world.
 const LOOK_TO_JOB: Duration = Duration::from_millis(100);
+
+/// How long after its beginning an alert must have been read.
+const READS_ALERTS: Duration = Duration::from_secs(12);
+
+/// How long a process has to act before it must have noticed what happens: it reads its run and raises fences first.
+const ATTENTIVE: Duration = Duration::from_secs(30);
+
+/// How long before a drain the look may have been on which it was decided.
+const LOOK_TO_DRAIN: Duration = Duration::from_secs(6);
 
 /// How long after a reload a canary may have weight: four polls of the load balancers.
 pub(crate) const POLLS: Duration = Duration::from_secs(2);
@@ -25,8 +36,9 @@ pub(crate) const POLLS: Duration = Duration::from_secs(2);
 impl World {
     /// Checks that a job may begin now.
     pub(crate) fn check_job(&mut self, job: &Job) {
-        let in_flight = self.ledger.pages(&job.run);
-        if !in_flight.is_some_and(|pages| pages.in_flight(&job.step, job.attempt)) {
+        let pages = self.ledger.pages(&job.run);
+        let pace = pages.map(|pages| pages.plan.pace);
+        if !pages.is_some_and(|pages| pages.in_flight(&job.step, job.attempt)) {
             self.violation(format!("{} has no record of its attempt", job.step));
         }
         let words = words(&job.work);
@@ -34,16 +46,19 @@ impl World {
         let changes = activates
             || matches!(job.work, Work::Install(_))
             || words.as_slice() == ["gitlab-ctl", "reconfigure"];
-        if changes && self.pace == serin_model::Pace::Careful {
+        if changes && pace == Some(Pace::Careful) {
             self.check_rotation(&job.host, &job.step.to_string());
         }
         // A patch brings no build: the canary serves on, less one host, and the database is as it was.
         let patches = ["/patch.", "/unpatch."].iter().any(|part| job.step.as_str().contains(part));
-        if changes && !patches {
+        if changes && !patches && pace == Some(Pace::Careful) {
             self.check_share(&job.host, &job.step.to_string());
         }
         if activates && !patches {
             self.check_migrated(&job.host);
+        }
+        if let Work::Install(build) = &job.work {
+            self.check_return(&job.host, build);
         }
     }
 
@@ -51,7 +66,7 @@ impl World {
     fn check_rotation(&mut self, host: &HostName, what: &str) {
         let mut serving = Vec::new();
         for balancer in self.balancers.values() {
-            if unseen(balancer.reloaded, self.now, LOOK_TO_JOB) {
+            if unseen(balancer.reloaded, self.now, LOOK_TO_JOB + self.slowest()) {
                 continue;
             }
             for ((backend, server), seen) in &balancer.servers {
@@ -68,6 +83,9 @@ impl World {
     /// What a reload undid is put right while a host is being installed on.
     pub(crate) fn check_redrained(&mut self, lb: &HostName) {
         let Some(balancer) = self.balancers.get(lb) else { return };
+        if self.attended_since.is_none_or(|since| self.now.since(since) <= ATTENTIVE) {
+            return;
+        }
         let installing = |host: &HostName| {
             let machine = self.hosts.get(host);
             machine.is_some_and(|m| matches!(m.package, serin_model::PackageState::Broken { .. }))
@@ -111,6 +129,17 @@ impl World {
         }
     }
 
+    /// The code of before is not installed where post-deployment migrations have run.
+    fn check_return(&mut self, host: &HostName, build: &Build) {
+        let database = self.hosts.get(host).and_then(|m| self.databases.get(&m.environment));
+        let past = POST_DEPLOYMENT
+            .iter()
+            .any(|id| database.is_some_and(|database| database.applied.contains_key(*id)));
+        if past && build.version != self.build.version {
+            self.violation(format!("{host} goes back past the point of no return"));
+        }
+    }
+
     /// New code runs only where the migrations that it needs are applied.
     fn check_migrated(&mut self, host: &HostName) {
         let Some(machine) = self.hosts.get(host) else { return };
@@ -120,7 +149,10 @@ impl World {
         let applied = |id: &&&str| {
             self.databases.get(&environment).is_some_and(|db| db.applied.contains_key(**id))
         };
-        if new && !REGULAR.iter().all(|id| applied(&id)) {
+        let migrates = self.hosts.iter().any(|(name, machine)| {
+            machine.environment == environment && name.as_str().starts_with("deploy-")
+        });
+        if new && migrates && !REGULAR.iter().all(|id| applied(&id)) {
             self.violation(format!("{host} was to run the build before its migrations"));
         }
     }
@@ -137,7 +169,7 @@ impl World {
         let late = self.hosts.iter().filter(|(_, machine)| {
             machine.environment == *environment
                 && !machine.services.is_empty()
-                && !machine.runs(&self.build.version)
+                && machine.is_late(&self.build.version)
         });
         let late: Vec<String> = late.map(|(host, _)| host.to_string()).collect();
         if !late.is_empty() {
@@ -168,16 +200,23 @@ impl World {
             self.violation(format!("{lb} has no server {}/{}", key.0, key.1));
             return;
         };
-        let (host, was_up) = (server.host.clone(), server.is_up());
+        let (host, was_up) = (server.host.clone(), server.is_up() && server.weight > 0);
         let environment = balancer.environment.clone();
         self.check_recorded(&environment, &host, change, fence);
         match change {
             Change::Admin(AdminState::Ready) => self.check_fit(&host),
-            Change::Admin(AdminState::Drain | AdminState::Maintenance) if was_up => {
+            Change::Admin(AdminState::Drain | AdminState::Maintenance)
+                if was_up && !self.is_told_again(&host) =>
+            {
                 self.check_taking_out(&environment, &host, (lb, key));
             }
             Change::Admin(_) | Change::Weight(_) | Change::Cut => {}
         }
+    }
+
+    /// Tells whether a drain only repeats what a reload has undone.
+    fn is_told_again(&self, host: &HostName) -> bool {
+        self.ledger.all().any(|pages| pages.redrains(host, self.now) || pages.is_changed(host))
     }
 
     /// What HAProxy is told has its record in the journal.
@@ -232,7 +271,11 @@ impl World {
 
     /// A host goes back into rotation only when it is well.
     fn check_fit(&mut self, host: &HostName) {
+        let within = LOOK_TO_DRAIN + self.slowest();
         let Some(machine) = self.hosts.get(host).filter(|machine| machine.up) else { return };
+        if unseen(machine.struck, self.now, within) {
+            return;
+        }
         let whole = matches!(machine.package, serin_model::PackageState::Installed(_));
         if !whole || !machine.is_healthy(self.now) {
             let package = machine.package.to_string();
@@ -247,20 +290,24 @@ impl World {
         host: &HostName,
         (lb, key): (&HostName, &(BackendName, ServerName)),
     ) {
-        let Some(environment) = self.topology.environments.get(environment).cloned() else {
-            return;
-        };
+        let topology = Arc::clone(&self.topology);
+        let Some(environment) = topology.environments.get(environment) else { return };
         let found = environment.hosts().find(|(_, known)| known.name == *host);
         let Some((fleet, known)) = found else { return };
-        for role in self.topology.clone().roles_of(known) {
+        let unforeseen = self.unforeseen();
+        for role in topology.roles_of(known) {
             let members: Vec<&Host> =
                 fleet.hosts.values().filter(|h| h.roles.contains(&role.name)).collect();
             let limit = role.max_unavailable.of(members.len());
-            let out = |other: &&&Host| other.name == *host || !self.is_up(&environment, other);
+            let out = |other: &&&Host| {
+                other.name == *host
+                    || !self.is_up(environment, other) && !unforeseen.contains(&other.name)
+            };
             let out: Vec<String> = members.iter().filter(out).map(|h| h.name.to_string()).collect();
             if out.len() > limit {
-                let out = out.join(", ");
-                self.violation(format!("{} of {limit} {} out: {out}", out.len(), role.name));
+                let (count, out) = (out.len(), out.join(", "));
+                let what = format!("{count} {} out, of which {limit} may be: {out}", role.name);
+                self.violation(what);
             }
         }
         let may_be_empty = known.servers.iter().any(|server| {
@@ -268,12 +315,25 @@ impl World {
         });
         let left = self.balancers.get(lb).is_some_and(|balancer| {
             balancer.servers.iter().any(|(other, seen)| {
-                other.0 == key.0 && other != key && seen.is_up() && seen.weight > 0
+                let up = seen.is_up() || unforeseen.contains(&seen.host);
+                other.0 == key.0 && other != key && up && seen.weight > 0
             })
         });
         if !may_be_empty && !left {
             self.violation(format!("{lb} {} was left without a server", key.0));
         }
+    }
+
+    /// Returns the hosts of which a look a moment ago may have said otherwise.
+    fn unforeseen(&self) -> BTreeSet<HostName> {
+        let within = LOOK_TO_DRAIN + self.slowest();
+        let lately = |at: Option<Timestamp>| unseen(at, self.now, within);
+        let hosts = self.hosts.iter().filter(|(_, machine)| lately(machine.struck));
+        let servers = self.balancers.values().flat_map(|balancer| {
+            let all = lately(balancer.reloaded);
+            balancer.servers.values().filter(move |s| all || lately(s.fell)).map(|s| &s.host)
+        });
+        hosts.map(|(host, _)| host).chain(servers).cloned().collect()
     }
 
     /// Tells whether every server of a host is UP.
@@ -302,6 +362,20 @@ impl World {
         let behind: Vec<String> = behind.map(ToString::to_string).collect();
         if !behind.is_empty() {
             self.violation(format!("fence {fence} was not raised on {}", behind.join(", ")));
+        }
+    }
+
+    /// No guard passes while an alert has been firing for longer than it takes to read it.
+    pub(crate) fn check_passed(&mut self, run: &RunId, event: &Event) {
+        let Event::AttemptEnded { step, outcome: Outcome::Done(_), .. } = event else { return };
+        let Some(pages) = self.ledger.pages(run) else { return };
+        let found = pages.plan.steps().find(|(_, _, known)| known.id == *step);
+        let Some((stage, _, step)) = found else { return };
+        if !matches!(step.action, Action::Guard | Action::Bake { .. }) {
+            return;
+        }
+        if self.has_fired_for(&stage.environment.clone(), READS_ALERTS + self.slowest()) {
+            self.violation(format!("{} passed while an alert fired", step.id.clone()));
         }
     }
 
@@ -366,6 +440,57 @@ impl World {
             if environment.is_some_and(|environment| !self.is_up(environment, host)) {
                 self.violation(format!("patched, but {} is not UP", host.name));
             }
+        }
+    }
+
+    /// Says which hosts a halted run has told load balancers to leave out without naming them.
+    ///
+    /// Hosts that an earlier run left out when it was given up were named then.
+    pub(crate) fn check_taken(&mut self, run: &RunId, named: &[HostName]) {
+        let mut taken = Vec::new();
+        for balancer in self.balancers.values() {
+            for (key, server) in &balancer.servers {
+                let host = &server.host;
+                let ours = self.ledger.pages(run).is_some_and(|pages| pages.has_drained(host));
+                if ours && server.admin != AdminState::Ready && !named.contains(host) {
+                    taken.push(format!("{host} ({}:{}/{})", balancer.name, key.0, key.1));
+                }
+            }
+        }
+        if !taken.is_empty() {
+            self.violation(format!("halted, and out without a word: {}", taken.join(", ")));
+        }
+    }
+
+    /// Says what is not in order although nothing goes wrong and nothing is wanted any more.
+    pub(crate) fn check_end(&mut self) {
+        let mut wrong = Vec::new();
+        for (name, machine) in &self.hosts {
+            let whole = matches!(&machine.package, serin_model::PackageState::Installed(version)
+                if machine.runs(version));
+            if !whole || !machine.is_healthy(self.now) {
+                wrong.push(format!("{name} has {} or does not run it", machine.package));
+            }
+            let recorded = self.records.get(&machine.record);
+            let same = matches!(&machine.package, serin_model::PackageState::Installed(version)
+                if recorded == Some(version));
+            // Where a rollback left other hosts of the fleet, people have to say what the record is to be.
+            let mixed = self
+                .hosts
+                .values()
+                .any(|other| other.record == machine.record && other.package != machine.package);
+            if same && !mixed && !machine.agent.runs && !machine.meddled {
+                wrong.push(format!("config management stays stopped on {name}"));
+            }
+        }
+        for balancer in self.balancers.values() {
+            let out = balancer.servers.iter().filter(|(_, server)| !server.is_up());
+            wrong.extend(out.map(|((backend, server), _)| {
+                format!("{}:{backend}/{server} is not UP", balancer.name)
+            }));
+        }
+        if !wrong.is_empty() {
+            self.violation(format!("in the end, {}", wrong.join(", ")));
         }
     }
 

@@ -4,6 +4,7 @@
 //! controller dies by the number of a journal append. Effects and appends are numbered from 1, in order, over all
 //! controllers of a scenario; a baseline run without faults shows what each number is.
 
+use serin_journal::FailMode;
 use serin_model::{EnvironmentName, HostName};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +20,10 @@ pub struct Faults {
     pub every_effect: Option<Trouble>,
     /// When controllers die.
     pub kills: Vec<Kill>,
+    /// Which appends go wrong, by number.
+    pub appends: BTreeMap<u64, FailMode>,
+    /// How far the clocks of processes may be apart.
+    pub clocks_apart: Duration,
 }
 
 /// Something that befalls the world.
@@ -61,6 +66,37 @@ pub enum Fault {
     },
     /// Somebody installs a version that nobody expects.
     ThirdVersion {
+        /// On this host.
+        host: HostName,
+    },
+    /// Every answer of a host or load balancer takes longer.
+    Slow {
+        /// The host.
+        host: HostName,
+        /// By how much.
+        by: Duration,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// Somebody else holds dpkg's lock.
+    DpkgLocked {
+        /// On this host.
+        host: HostName,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// The repository does not have the package.
+    PackageGone {
+        /// For how long.
+        lasts: Duration,
+    },
+    /// QA does not come to an end.
+    QaHangs {
+        /// For how long.
+        lasts: Duration,
+    },
+    /// Config management converges now, out of its turn.
+    Converges {
         /// On this host.
         host: HostName,
     },

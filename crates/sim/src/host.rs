@@ -37,6 +37,13 @@ pub(crate) struct Machine {
     pub(crate) services: BTreeMap<ServiceName, Service>,
     pub(crate) agent: Agent,
     pub(crate) jobs: BTreeMap<(RunId, StepId), Vec<Attempt>>,
+    pub(crate) dpkg_locked_until: Timestamp,
+    /// When something last befell it that nobody can foresee: death, a boot, a version from elsewhere.
+    pub(crate) struck: Option<Timestamp>,
+    /// The package that somebody's version from elsewhere took the place of.
+    pub(crate) before_third: Option<PackageState>,
+    /// Whether somebody has ever installed a version from elsewhere: then config management is theirs, too.
+    pub(crate) meddled: bool,
     boots: u32,
     pids: u32,
 }
@@ -106,6 +113,10 @@ impl Machine {
             services: services.map(|s| (s.name.clone(), service())).collect(),
             agent: Agent { runs: true, converges: false },
             jobs: BTreeMap::new(),
+            dpkg_locked_until: begin,
+            struck: None,
+            before_third: None,
+            meddled: false,
             boots: 1,
             pids: 100,
         }
@@ -116,9 +127,21 @@ impl Machine {
         self.up && self.services.values().all(|s| s.pid.is_some() && s.answers_from <= now)
     }
 
+    pub(crate) fn is_migrating(&self) -> bool {
+        let last = self.jobs.values().filter_map(|attempts| attempts.last());
+        last.into_iter().any(|attempt| attempt.state == State::Running && attempt.migrates())
+    }
+
     pub(crate) fn runs(&self, version: &DebVersion) -> bool {
         matches!(&self.package, PackageState::Installed(found) if found == version)
             && self.services.values().all(|s| s.pid.is_some() && s.loaded == *version)
+    }
+
+    /// Tells whether it has another version, or processes of another version. One that is down is not late.
+    pub(crate) fn is_late(&self, version: &DebVersion) -> bool {
+        let has = matches!(&self.package, PackageState::Installed(found) if found == version);
+        let old = self.services.values().any(|s| s.pid.is_some() && s.loaded != *version);
+        self.before_third.is_none() && (!has || old)
     }
 
     fn replace(&mut self, service: &ServiceName, answers_from: Timestamp) {
@@ -206,9 +229,7 @@ impl World {
     }
 
     fn migrates(&self, host: &HostName) -> bool {
-        let jobs = self.hosts.get(host).into_iter().flat_map(|machine| &machine.jobs);
-        let running = jobs.filter_map(|(_, attempts)| attempts.last());
-        running.into_iter().any(|attempt| attempt.state == State::Running && attempt.migrates())
+        self.hosts.get(host).is_some_and(Machine::is_migrating)
     }
 
     /// A service has a new process, which answers after a while.
@@ -220,6 +241,14 @@ impl World {
         self.checks_soon(host);
     }
 
+    /// Every service of a host has a new process.
+    pub(crate) fn restarted(&mut self, host: &HostName) {
+        let services = self.hosts.get(host).map(|machine| machine.services.keys().cloned());
+        for service in services.into_iter().flatten().collect::<Vec<ServiceName>>() {
+            self.replaced(host, &service);
+        }
+    }
+
     /// HAProxy notices a change of a host's health within the interval of its checks.
     fn checks_soon(&mut self, host: &HostName) {
         let soon = self.random.millis(100, 1_000);
@@ -229,7 +258,9 @@ impl World {
     }
 
     pub(crate) fn dies(&mut self, host: &HostName, back_after: Option<Duration>) {
+        let now = self.now;
         let Some(machine) = self.hosts.get_mut(host) else { return };
+        machine.struck = Some(now);
         machine.up = false;
         machine.agent.converges = false;
         for service in machine.services.values_mut() {
@@ -247,9 +278,11 @@ impl World {
     }
 
     pub(crate) fn boots(&mut self, host: &HostName) {
+        let now = self.now;
         let answers_from = self.now.plus(WARMS_UP);
         let Some(machine) = self.hosts.get_mut(host).filter(|machine| !machine.up) else { return };
         machine.up = true;
+        machine.struck = Some(now);
         machine.boots += 1;
         let names: Vec<ServiceName> = machine.services.keys().cloned().collect();
         for service in names {
@@ -262,6 +295,11 @@ impl World {
     /// Config management runs every minute and a half; it takes the record at its word.
     pub(crate) fn converge(&mut self, host: &HostName) {
         self.schedule(Duration::from_secs(90), Happening::Converge { host: host.clone() });
+        self.converge_once(host);
+    }
+
+    /// Config management begins now, unless it is stopped.
+    pub(crate) fn converge_once(&mut self, host: &HostName) {
         let takes = self.random.millis(2_000, 6_000);
         let Some(machine) = self.hosts.get_mut(host).filter(|m| m.up && m.agent.runs) else {
             return;
@@ -280,9 +318,11 @@ impl World {
         };
         let Some(version) = recorded.filter(differs) else { return };
         machine.package = PackageState::Installed(version.clone());
-        let names: Vec<ServiceName> = machine.services.keys().cloned().collect();
-        for service in names {
-            self.replaced(host, &service);
+        let repairs = machine.before_third.take().is_some();
+        self.restarted(host);
+        if repairs {
+            self.note(host.as_str(), &format!("config management puts {version} back"));
+            return;
         }
         self.violation(format!("config management installed {version} on {host} by itself"));
     }

@@ -4,13 +4,14 @@
 
 use serin_model::policy::Migrations;
 use serin_model::{
-    AlertSource, Argv, AtDeadline, Attribution, Build, BuildKind, ConfigManagement, Drain,
-    Environment, Exposure, Fleet, Host, HostName, LbServer, Limit, LoadBalancer, Pipeline, Profile,
-    QaReport, QaSuite, Quiet, Role, RoleName, ServiceAction, ServiceHow, ShareSpec, StageSpec,
-    Topology, VersionRecord, WorkSpec,
+    AlertSource, Argv, AtDeadline, Attribution, Build, BuildKind, ConfigManagement, DebVersion,
+    Drain, Environment, Exposure, Fleet, Host, HostName, LbServer, Limit, LoadBalancer, Pipeline,
+    PipelineName, Profile, QaReport, QaSuite, Quiet, Role, RoleName, ServiceAction, ServiceHow,
+    ShareSpec, StageSpec, Topology, VersionRecord, WorkSpec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The version that everything runs before.
@@ -60,6 +61,29 @@ pub fn build() -> Build {
         size: 1_000_000,
         kind: BuildKind::Official,
     }
+}
+
+/// An installation, and what is done to it.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// What there is.
+    pub topology: Arc<Topology>,
+    /// The recipes, by name.
+    pub pipelines: BTreeMap<PipelineName, Pipeline>,
+}
+
+impl Setting {
+    /// Returns the small installation that most tests use, with `to-canary`.
+    pub fn small() -> Self {
+        let pipeline = pipeline();
+        let pipelines = BTreeMap::from([(pipeline.name.clone(), pipeline)]);
+        Self { topology: Arc::new(topology()), pipelines }
+    }
+}
+
+/// Returns the build of before, as a rollback installs it.
+pub fn old_build(version: DebVersion) -> Build {
+    Build { version, sha256: name(&"cd".repeat(32)), ..build() }
 }
 
 /// Returns the installation.
@@ -126,7 +150,7 @@ pub fn promotion() -> Pipeline {
     Pipeline { name: name("to-main"), stages: vec![stage] }
 }
 
-fn profile() -> Profile {
+pub(crate) fn profile() -> Profile {
     Profile {
         name: "gitlab-omnibus".to_owned(),
         required_files: Vec::new(),
@@ -151,7 +175,7 @@ fn profile() -> Profile {
     }
 }
 
-fn roles() -> Vec<Role> {
+pub(crate) fn roles() -> Vec<Role> {
     let role = |title: &str, service: Option<(&str, ServiceHow)>, backends: &[&str]| Role {
         name: name(title),
         migrations: title == "deploy",
@@ -239,7 +263,7 @@ fn production() -> Environment {
     environment("production", "gprd", &lbs, fleets)
 }
 
-fn environment(
+pub(crate) fn environment(
     title: &str,
     domain: &str,
     lbs: &[&str],

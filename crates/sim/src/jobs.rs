@@ -51,7 +51,12 @@ impl Attempt {
 pub(crate) fn words(work: &Work) -> Vec<&str> {
     match work {
         Work::Command { argv, .. } => argv.arguments().collect(),
-        Work::Fetch(_) | Work::Install(_) | Work::Patch(_) | Work::Unpatch(_) => Vec::new(),
+        Work::Fetch(_)
+        | Work::Keep { .. }
+        | Work::Simulate(_)
+        | Work::Install(_)
+        | Work::Patch(_)
+        | Work::Unpatch(_) => Vec::new(),
     }
 }
 
@@ -60,6 +65,8 @@ pub(crate) fn show(job: &Job) -> String {
     let what = match &job.work {
         Work::Command { argv, .. } => argv.to_string(),
         Work::Fetch(build) => format!("fetch {}", build.version),
+        Work::Keep { version, .. } => format!("keep {version}"),
+        Work::Simulate(build) => format!("simulate {}", build.version),
         Work::Install(build) => format!("install {}", build.version),
         Work::Patch(patch) => format!("patch {} on {}", patch.id.short(), patch.version),
         Work::Unpatch(patch) => format!("unpatch {} on {}", patch.id.short(), patch.version),
@@ -114,7 +121,7 @@ impl World {
         let takes = match (&job.work, words(&job.work).as_slice()) {
             (Work::Fetch(_), _) => self.random.millis(1_500, 4_000),
             (Work::Install(_), _) => {
-                let unpacks = self.random.millis(1_000, 3_000);
+                let unpacks = self.waits_for_dpkg(&host) + self.random.millis(1_000, 3_000);
                 let (host, job) = (host.clone(), key.clone());
                 self.schedule(unpacks, Happening::Unpacked { host, job, attempt });
                 unpacks + self.random.millis(2_000, 6_000)
@@ -135,6 +142,12 @@ impl World {
             _ => self.random.millis(100, 400),
         };
         self.schedule(takes, Happening::JobEnds { host, job: key, attempt });
+    }
+
+    /// Returns how long dpkg's lock is waited for.
+    fn waits_for_dpkg(&self, host: &HostName) -> Duration {
+        let locked = self.hosts.get(host).map(|machine| machine.dpkg_locked_until);
+        locked.map_or(Duration::ZERO, |until| until.since(self.now))
     }
 
     /// Migrations are applied one after the other, each in its own transaction.
@@ -225,9 +238,13 @@ impl World {
     pub(crate) fn job_ends(&mut self, host: &HostName, key: &(RunId, StepId), number: u32) {
         let Some((work, fails)) = self.running(host, key, number) else { return };
         let mut status = i32::from(fails);
+        let gone = self.is_package_gone();
         let now = self.now;
         let Some(machine) = self.hosts.get_mut(host) else { return };
         match (&work, words(&work).as_slice()) {
+            (Work::Fetch(build), _) if gone && !machine.fetched.contains(&build.version) => {
+                status = 100;
+            }
             (Work::Fetch(build), _) if !fails => {
                 machine.fetched.insert(build.version.clone());
             }
@@ -238,6 +255,7 @@ impl World {
                 } else if !fails {
                     machine.package = PackageState::Installed(build.version.clone());
                     machine.sha256 = Some(build.sha256.clone());
+                    machine.before_third = None;
                     *machine.installs.entry(key.0.clone()).or_default() += 1;
                     // What dpkg lays down has no patch in it, and the wrapper forgets those of before.
                     machine.patches.retain(|_, carried| carried.version == build.version);
@@ -267,7 +285,20 @@ impl World {
                 }
                 Err(_not_a_version) => status = 1,
             },
-            (Work::Command { .. } | Work::Patch(_) | Work::Unpatch(_), _) => {}
+            (Work::Keep { version, .. }, _) if !fails => {
+                machine.fetched.insert(version.clone());
+            }
+            (Work::Simulate(build), _) if !fails => {
+                status = if machine.fetched.contains(&build.version) { 0 } else { 10 };
+            }
+            (
+                Work::Command { .. }
+                | Work::Keep { .. }
+                | Work::Simulate(_)
+                | Work::Patch(_)
+                | Work::Unpatch(_),
+                _,
+            ) => {}
         }
         self.note(host.as_str(), &format!("{} ended with {status}", key.1));
         self.over(host, key, number, status);

@@ -1,13 +1,14 @@
 //! The journal of one pretend process: the one in memory, read along by the ledger, and deadly where a scenario says.
 
-use crate::faults::Kill;
+use crate::faults::{Faults, Kill};
 use crate::ports::Shared;
 use crate::process::Process;
+use crate::seeds::Planted;
 use async_trait::async_trait;
 use serin_engine::Event;
 use serin_journal::{
-    Append, AppendError, CommandId, EnvironmentAppend, Holder, Inbox, Journal, JournalError, Lease,
-    LeaseRefused, Record, RunSummary, Scope,
+    Append, AppendError, CommandId, EnvironmentAppend, FailMode, Holder, Inbox, Journal,
+    JournalError, Lease, LeaseRefused, Record, RunSummary, Scope,
 };
 use serin_model::{EnvironmentName, RunId, Timestamp};
 use serin_runtime::records;
@@ -15,12 +16,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// Which appends a journal drops that drops some.
+const DROPPED: u64 = 40;
+
 /// Every append so far, and at which of them controllers die.
 #[derive(Debug, Default)]
 pub(crate) struct Appends {
     /// What was in each, in order.
     pub(crate) made: Vec<String>,
     kills: BTreeSet<Kill>,
+    fails: BTreeMap<u64, FailMode>,
 }
 
 /// A journal.
@@ -32,9 +37,16 @@ pub(crate) struct SimJournal {
 }
 
 impl Appends {
-    pub(crate) fn new(kills: &[Kill]) -> Arc<Mutex<Self>> {
-        let kills = kills.iter().copied().collect();
-        Arc::new(Mutex::new(Self { made: Vec::new(), kills }))
+    pub(crate) fn new(faults: &Faults) -> Arc<Mutex<Self>> {
+        let kills = faults.kills.iter().copied().collect();
+        let fails = faults.appends.clone();
+        Arc::new(Mutex::new(Self { made: Vec::new(), kills, fails }))
+    }
+
+    /// Lets every append from now on succeed, and nobody die of it.
+    pub(crate) fn heal(&mut self) {
+        self.kills.clear();
+        self.fails.clear();
     }
 }
 
@@ -58,6 +70,16 @@ impl SimJournal {
         u64::try_from(appends.made.len()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
+    /// Has the journal fail the append that comes, if a scenario says so, and returns how.
+    fn may_fail(&self, number: u64) -> Option<FailMode> {
+        let mut appends = self.appends.lock().unwrap_or_else(PoisonError::into_inner);
+        let mode = appends.fails.remove(&number)?;
+        drop(appends);
+        self.shared.now().note("journal", &format!("goes wrong: {mode:?}"));
+        self.process.journal.fail_next(mode);
+        Some(mode)
+    }
+
     fn parse(run: &RunId, texts: &[String], at: Timestamp) -> Result<Vec<Event>, String> {
         let parse = |text: &String| {
             let record = Record { seq: 0, at, body: text.clone() };
@@ -74,6 +96,7 @@ impl SimJournal {
             Ok(events) => {
                 for event in &events {
                     world.check_fenced(event);
+                    world.check_passed(append.run, event);
                 }
                 let shown: Vec<String> = events.iter().map(show).collect();
                 (shown.join("; "), world.ledger.append(append.run, &events, append.at))
@@ -131,6 +154,11 @@ fn show(event: &Event) -> String {
     }
 }
 
+/// Tells an append whose acknowledgement was lost from one that was refused for what it holds.
+fn is_unknown(appended: &Result<u64, AppendError>) -> bool {
+    matches!(appended, Err(AppendError::Journal(JournalError::Storage { .. })))
+}
+
 #[async_trait]
 impl Journal for SimJournal {
     async fn create_run(&self, first: &str, now: Timestamp) -> Result<RunId, JournalError> {
@@ -151,8 +179,19 @@ impl Journal for SimJournal {
     async fn append(&self, append: &Append<'_>) -> Result<u64, AppendError> {
         let number = self.next();
         self.may_die(Kill::Before, number).await;
-        let last = self.process.journal.append(append).await?;
-        self.read_along(append);
+        let fails = self.may_fail(number);
+        if number.is_multiple_of(DROPPED)
+            && self.shared.now().planted == Some(Planted::DropsAppends)
+        {
+            self.appends.lock().unwrap_or_else(PoisonError::into_inner).made.push(String::new());
+            let count = u64::try_from(append.records.len()).unwrap_or(u64::MAX);
+            return Ok(append.expected.saturating_add(count));
+        }
+        let appended = self.process.journal.append(append).await;
+        if appended.is_ok() || fails == Some(FailMode::Unacknowledged) && is_unknown(&appended) {
+            self.read_along(append);
+        }
+        let last = appended?;
         self.may_die(Kill::After, number).await;
         Ok(last)
     }
@@ -168,8 +207,12 @@ impl Journal for SimJournal {
     async fn append_environment(&self, append: &EnvironmentAppend<'_>) -> Result<u64, AppendError> {
         let number = self.next();
         self.may_die(Kill::Before, number).await;
-        let last = self.process.journal.append_environment(append).await?;
-        self.read_along_environment(append);
+        let fails = self.may_fail(number);
+        let appended = self.process.journal.append_environment(append).await;
+        if appended.is_ok() || fails == Some(FailMode::Unacknowledged) && is_unknown(&appended) {
+            self.read_along_environment(append);
+        }
+        let last = appended?;
         self.may_die(Kill::After, number).await;
         Ok(last)
     }

@@ -217,8 +217,16 @@ impl Pages {
     /// Tells whether the lane of a step has its host out of service.
     fn is_out(&self, line: &Line) -> bool {
         let lane = self.lane(line);
-        let begun =
-            |(step, line): &(&Step, &Line)| step.action == Action::Drain && line.attempts > 0;
+        // At the expedited pace nothing is drained: changing the host is what takes it out.
+        let drains = lane.iter().any(|(step, _)| step.action == Action::Drain);
+        let begun = |(step, line): &(&Step, &Line)| {
+            line.attempts > 0
+                && step.action != Action::Ready
+                && (step.action == Action::Drain || !drains)
+        };
+        if !lane.iter().any(|(step, _)| step.action == Action::Ready) {
+            return false;
+        }
         let back = |(step, line): &(&Step, &Line)| {
             step.action == Action::Ready && line.state == State::Done
         };
@@ -321,6 +329,27 @@ impl Pages {
     /// Tells whether HAProxy may be told again that a fleet gets no traffic.
     pub(crate) fn reweighs(&self, now: Timestamp) -> bool {
         self.shares_lost.values().any(|at| now.since(*at) <= TOLD_AGAIN)
+    }
+
+    /// Tells whether the run has begun to take a host out of service.
+    pub(crate) fn has_drained(&self, host: &HostName) -> bool {
+        self.any_begun(host, |action| *action == Action::Drain)
+    }
+
+    /// Tells whether the run, while it is not over, has begun to change a host.
+    pub(crate) fn is_changed(&self, host: &HostName) -> bool {
+        self.status != Status::Over
+            && self.any_begun(host, |action| {
+                matches!(action, Action::Install { .. } | Action::Activate)
+            })
+    }
+
+    fn any_begun(&self, host: &HostName, wanted: impl Fn(&Action) -> bool) -> bool {
+        let about = Subject::Host(host.clone());
+        let begun = |step: &Step| self.steps.get(&step.id).is_some_and(|line| line.attempts > 0);
+        self.plan
+            .steps()
+            .any(|(_, lane, step)| lane.subject == about && wanted(&step.action) && begun(step))
     }
 
     /// Tells whether every step is done.

@@ -27,6 +27,7 @@ mod process;
 mod ports;
 mod journal;
 pub mod scenario;
+pub mod seeds;
 
 pub use faults::{Fault, Faults, Kill, Trouble};
 pub use scenario::{

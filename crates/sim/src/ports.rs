@@ -7,6 +7,7 @@ use crate::balancer::Change;
 use crate::faults::Trouble;
 use crate::jobs;
 use crate::process::Process;
+use crate::seeds::Planted;
 use crate::world::World;
 use async_trait::async_trait;
 use serin_model::{
@@ -49,11 +50,13 @@ impl Shared {
 pub(crate) struct SimPorts {
     pub(crate) shared: Shared,
     pub(crate) process: Process,
+    /// The clock of the machine that the process is on.
+    pub(crate) clock: TokioClock,
 }
 
 impl SimPorts {
     pub(crate) fn ports(self) -> Ports {
-        let clock = Arc::new(self.shared.clock);
+        let clock = Arc::new(self.clock);
         let this = Arc::new(self);
         Ports {
             hosts: Arc::<Self>::clone(&this),
@@ -72,12 +75,21 @@ impl SimPorts {
         self.shared.now()
     }
 
-    async fn host(&self) -> MutexGuard<'_, World> {
-        self.after(5, 50).await
+    /// Lets some time pass, and as much more as answers of this host are late.
+    async fn late(&self, host: &HostName, from: u64, to: u64) -> MutexGuard<'_, World> {
+        let late = self.shared.now().slowness(host);
+        if !late.is_zero() {
+            tokio::time::sleep(late).await;
+        }
+        self.after(from, to).await
     }
 
-    async fn balancer(&self) -> MutexGuard<'_, World> {
-        self.after(2, 15).await
+    async fn host(&self, host: &HostName) -> MutexGuard<'_, World> {
+        self.late(host, 5, 50).await
+    }
+
+    async fn balancer(&self, host: &HostName) -> MutexGuard<'_, World> {
+        self.late(host, 2, 15).await
     }
 
     /// Waits until an attempt of a job is over.
@@ -107,7 +119,7 @@ impl SimPorts {
         changes: Vec<((BackendName, ServerName), Change)>,
     ) -> Result<(), PortError> {
         let trouble = {
-            let mut world = self.balancer().await;
+            let mut world = self.balancer(&lb.host).await;
             let trouble = world.effect(format!("{} {changes:?}", lb.host));
             if trouble != Some(Trouble::RequestLost) {
                 world.change_servers(&lb.host, fence, &changes, trouble)?;
@@ -124,7 +136,7 @@ impl SimPorts {
         if is_lost(trouble) {
             return Err(unreachable(host));
         }
-        drop(self.balancer().await);
+        drop(self.balancer(host).await);
         Ok(())
     }
 }
@@ -143,21 +155,22 @@ fn unreachable(host: &HostName) -> PortError {
 #[async_trait]
 impl HostPort for SimPorts {
     async fn observe(&self, query: &HostQuery) -> Result<HostObservation, PortError> {
-        let seen = self.host().await.observe_host(query);
-        drop(self.host().await);
-        seen
+        let began = self.clock.now();
+        let seen = self.host(&query.host).await.observe_host(query);
+        drop(self.host(&query.host).await);
+        seen.map(|seen| HostObservation { observed_at: began, ..seen })
     }
 
     async fn read(&self, host: &HostName, command: &Command) -> Result<CommandEnd, PortError> {
         let words: Vec<&str> = command.argv.arguments().collect();
-        let end = self.host().await.read(host, &words);
-        drop(self.host().await);
+        let end = self.host(host).await.read(host, &words);
+        drop(self.host(host).await);
         end
     }
 
     async fn run(&self, job: &Job) -> Result<JobEnd, PortError> {
         let (attempt, trouble) = {
-            let mut world = self.host().await;
+            let mut world = self.host(&job.host).await;
             let trouble = world.effect(jobs::show(job));
             if trouble == Some(Trouble::RequestLost) {
                 return Err(unreachable(&job.host));
@@ -168,10 +181,17 @@ impl HostPort for SimPorts {
             return Err(unreachable(&job.host));
         }
         let end = self.wait(job, attempt).await?;
+        if self.shared.now().planted == Some(Planted::InstallsTwice)
+            && matches!(job.work, serin_runtime::ports::Work::Install(_))
+        {
+            let again = Job { attempt: attempt + 1, ..job.clone() };
+            let attempt = self.host(&job.host).await.start(&again, None)?;
+            return self.wait(&again, attempt).await;
+        }
         match trouble {
             Some(Trouble::ReplyLost) => Err(unreachable(&job.host)),
             Some(Trouble::Twice) => {
-                let again = self.host().await.start(job, trouble)?;
+                let again = self.host(&job.host).await.start(job, trouble)?;
                 self.wait(job, again).await
             }
             Some(Trouble::Fails | Trouble::RequestLost | Trouble::CutInTheMiddle) | None => Ok(end),
@@ -184,16 +204,19 @@ impl HostPort for SimPorts {
         run: &RunId,
         step: &StepId,
     ) -> Result<JobState, PortError> {
-        self.host().await.look(host, &(run.clone(), step.clone()))
+        self.host(host).await.look(host, &(run.clone(), step.clone()))
     }
 
     async fn raise_fence(&self, host: &HostName, fence: Fence) -> Result<(), PortError> {
-        let mut world = self.host().await;
+        let mut world = self.host(host).await;
         let trouble = world.effect(format!("{host} fence {}", fence.0));
         match trouble {
             Some(Trouble::RequestLost) => return Err(unreachable(host)),
             Some(Trouble::Fails) => return Err(PortError::Refused("no room".to_owned())),
             Some(Trouble::CutInTheMiddle | Trouble::ReplyLost | Trouble::Twice) | None => {}
+        }
+        if world.planted == Some(Planted::RaisesNoFence) {
+            return Ok(());
         }
         world.pass_host(host, fence)?;
         if is_lost(trouble) { Err(unreachable(host)) } else { Ok(()) }
@@ -206,11 +229,11 @@ impl HostPort for SimPorts {
         _patch: &PatchId,
         _bytes: &[u8],
     ) -> Result<(), PortError> {
-        self.host().await.pass_host(host, fence)
+        self.host(host).await.pass_host(host, fence)
     }
 
     async fn fits(&self, host: &HostName, patch: &Patch) -> Result<u32, PortError> {
-        let mut world = self.host().await;
+        let mut world = self.host(host).await;
         let machine = world.machine(host)?;
         if machine.package != PackageState::Installed(patch.version.clone()) {
             return Err(PortError::Refused(format!("{host} has {}", machine.package)));
@@ -224,9 +247,9 @@ impl HostPort for SimPorts {
 #[async_trait]
 impl LbPort for SimPorts {
     async fn observe(&self, lb: &LoadBalancer) -> Result<LbObservation, PortError> {
-        let began = self.shared.clock.now();
-        let seen = self.balancer().await.observe_balancer(&lb.host, began);
-        drop(self.balancer().await);
+        let began = self.clock.now();
+        let seen = self.balancer(&lb.host).await.observe_balancer(&lb.host, began);
+        drop(self.balancer(&lb.host).await);
         seen
     }
 
@@ -264,7 +287,7 @@ impl LbPort for SimPorts {
     }
 
     async fn raise_fence(&self, lb: &LoadBalancer, fence: Fence) -> Result<(), PortError> {
-        let mut world = self.balancer().await;
+        let mut world = self.balancer(&lb.host).await;
         let trouble = world.effect(format!("{} fence {}", lb.host, fence.0));
         match trouble {
             Some(Trouble::RequestLost) => return Err(unreachable(&lb.host)),
@@ -285,6 +308,9 @@ impl AlertPort for SimPorts {
             .first()
             .and_then(|url| url.strip_prefix("http://alerts."))
             .and_then(|name| name.parse().ok());
+        if world.planted == Some(Planted::SeesNoAlerts) {
+            return AlertReading { firing: Vec::new(), doubts: Vec::new() };
+        }
         match environment.and_then(|environment| world.firing(&environment)) {
             Some(firing) => AlertReading { firing, doubts: Vec::new() },
             None => AlertReading { firing: Vec::new(), doubts: vec!["no answer".to_owned()] },
@@ -295,8 +321,18 @@ impl AlertPort for SimPorts {
 #[async_trait]
 impl QaPort for SimPorts {
     async fn run(&self, suite: &QaSuite) -> QaResult {
-        let trouble = self.host().await.effect(format!("QA {}", suite.name));
-        tokio::time::sleep(QA_TAKES).await;
+        let (trouble, hangs) = {
+            let mut world = self.after(5, 50).await;
+            let hangs = world.qa_hangs_until.since(world.now);
+            (world.effect(format!("QA {}", suite.name)), hangs)
+        };
+        if hangs > suite.timeout {
+            tokio::time::sleep(suite.timeout).await;
+            self.process.may_act().await;
+            let why = format!("no end within {} s", suite.timeout.as_secs());
+            return QaResult::Broken { why };
+        }
+        tokio::time::sleep(QA_TAKES + hangs).await;
         self.process.may_act().await;
         match trouble {
             Some(Trouble::Fails) => QaResult::Failed { tests: vec!["login".to_owned()] },

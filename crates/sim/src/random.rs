@@ -21,8 +21,29 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// Returns a number from zero to less than `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    /// Returns whether something happens that happens once in `count` times.
+    pub(crate) fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+
+    /// Returns one of several; `None` where there are none.
+    pub(crate) fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+        let place = usize::try_from(self.below(u64::try_from(items.len()).ok()?)).ok()?;
+        items.get(place)
+    }
+
     /// Returns a duration of at least `from` and less than `to` milliseconds.
     pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.next() % to.saturating_sub(from).max(1))
+    }
+
+    /// Returns a duration of at least `from` and less than `to` seconds, to the millisecond.
+    pub(crate) fn seconds(&mut self, from: u64, to: u64) -> Duration {
+        self.millis(from * 1_000, to * 1_000)
     }
 }

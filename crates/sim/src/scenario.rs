@@ -5,25 +5,25 @@
 
 mod back;
 mod patch;
+mod plans;
 mod promotion;
 
 pub use back::simulate_rollback;
 pub use patch::simulate_patch;
+pub(crate) use plans::Wanted;
 pub use promotion::simulate_promotion;
 
 use crate::faults::Faults;
-use crate::installation;
+use crate::installation::Setting;
 use crate::journal::{Appends, SimJournal};
 use crate::ports::{Shared, SimPorts};
 use crate::process::Process;
 use crate::world::{BEGIN, World};
 use serin_engine::{Command, Due, Event, Run};
 use serin_journal::{CommandId, Holder, Journal, JournalError, MemoryJournal};
-use serin_model::{EnvironmentName, FreezeWindow, Pipeline, Plan, RunId, Timestamp};
-use serin_planner::PlanReport;
+use serin_model::{EnvironmentName, FreezeWindow, Pace, Plan, RunId, Timestamp};
 use serin_runtime::environment::moment::MomentError;
 use serin_runtime::environment::{EnvironmentRequest, Moment};
-use serin_runtime::perform::observe_environments;
 use serin_runtime::ports::{Alert, Ports};
 use serin_runtime::{AdoptError, Controller, Ended, Observer, Settings, TokioClock, records};
 use std::collections::BTreeSet;
@@ -109,16 +109,17 @@ pub struct Report {
 #[derive(Debug, Clone)]
 pub struct Sim {
     pub(crate) shared: Shared,
-    journal: MemoryJournal,
-    appends: Arc<Mutex<Appends>>,
+    pub(crate) journal: MemoryJournal,
+    pub(crate) appends: Arc<Mutex<Appends>>,
     freeze: Vec<(EnvironmentName, FreezeWindow)>,
+    pub(crate) setting: Setting,
 }
 
 /// A controller in its process.
 pub struct Acting {
     /// The controller.
     pub controller: Controller,
-    process: Process,
+    pub(crate) process: Process,
 }
 
 impl Acting {
@@ -166,9 +167,15 @@ pub fn simulate(scenario: &Scenario) -> Report {
 impl Sim {
     /// Makes a world. Must be called in a runtime whose time is paused.
     pub fn new(seed: u64, faults: Faults) -> Self {
-        let appends = Appends::new(&faults.kills);
-        let shared = Shared::new(World::new(seed, faults), TokioClock::new(BEGIN));
-        Self { shared, journal: MemoryJournal::new(), appends, freeze: Vec::new() }
+        Self::in_setting(Setting::small(), seed, faults)
+    }
+
+    /// Makes a world around an installation.
+    pub(crate) fn in_setting(setting: Setting, seed: u64, faults: Faults) -> Self {
+        let appends = Appends::new(&faults);
+        let topology = Arc::clone(&setting.topology);
+        let shared = Shared::new(World::new(topology, seed, faults), TokioClock::new(BEGIN));
+        Self { shared, journal: MemoryJournal::new(), appends, freeze: Vec::new(), setting }
     }
 
     /// Gives an environment a freeze window, as plans from now on know it.
@@ -219,44 +226,8 @@ impl Sim {
     /// # Errors
     /// Says why there is no plan.
     pub async fn plan(&self, passed: &BTreeSet<u32>) -> Result<Plan, String> {
-        self.plan_of(&installation::pipeline(), passed).await
-    }
-
-    /// Observes the world and plans a pipeline.
-    ///
-    /// # Errors
-    /// Says why there is no plan.
-    pub async fn plan_of(
-        &self,
-        pipeline: &Pipeline,
-        passed: &BTreeSet<u32>,
-    ) -> Result<Plan, String> {
-        let (mut topology, build) = (installation::topology(), installation::build());
-        for (name, window) in &self.freeze {
-            if let Some(environment) = topology.environments.get_mut(name) {
-                environment.freeze.push(window.clone());
-            }
-        }
-        let ports = SimPorts { shared: self.shared.clone(), process: self.process() }.ports();
-        let environments = topology.environments.values();
-        let observed = observe_environments(&ports, &topology, environments).await;
-        let request = serin_planner::Request {
-            topology: &topology,
-            pipeline,
-            build: &build,
-            observed: &observed,
-            passed,
-            pace: serin_model::Pace::Careful,
-            back: None,
-            patching: None,
-            overlays: &[],
-        };
-        let (plan, PlanReport { .. }) =
-            serin_planner::plan(request).map_err(|error| error.to_string())?;
-        match serin_planner::check_plan(&plan).first() {
-            Some(finding) => Err(finding.to_string()),
-            None => Ok(plan),
-        }
+        let wanted = Wanted { pipeline: "to-canary", passed, pace: Pace::Careful };
+        self.plan_for(&wanted).await
     }
 
     /// Plans and records a run.
@@ -264,23 +235,15 @@ impl Sim {
     /// # Errors
     /// Says why there is no run.
     pub async fn start(&self) -> Result<RunId, String> {
-        self.start_of(&installation::pipeline()).await
-    }
-
-    /// Plans a pipeline and records a run of it.
-    ///
-    /// # Errors
-    /// Says why there is no run.
-    pub async fn start_of(&self, pipeline: &Pipeline) -> Result<RunId, String> {
-        let plan = self.plan_of(pipeline, &BTreeSet::new()).await?;
-        self.start_plan(plan).await
+        let plan = self.plan(&BTreeSet::new()).await?;
+        self.record_run(plan).await
     }
 
     /// Records a run of a plan.
     ///
     /// # Errors
     /// Says why there is no run.
-    pub async fn start_plan(&self, plan: Plan) -> Result<RunId, String> {
+    pub async fn record_run(&self, plan: Plan) -> Result<RunId, String> {
         let journal = self.journal(self.process());
         let now = self.shared.now().now;
         let run = serin_runtime::start(&journal, plan, "sim", now).await;
@@ -321,7 +284,14 @@ impl Sim {
 
     /// Returns the ports of a new process.
     pub fn ports(&self) -> Ports {
-        SimPorts { shared: self.shared.clone(), process: self.process() }.ports()
+        self.ports_of(self.process())
+    }
+
+    /// Returns the ports of a process. Its clock may be apart from others, as clocks of machines are.
+    fn ports_of(&self, process: Process) -> Ports {
+        let shared = self.shared.clone();
+        let clock = TokioClock::new(shared.now().some_clock());
+        SimPorts { shared, process, clock }.ports()
     }
 
     fn process(&self) -> Process {
@@ -340,7 +310,7 @@ impl Sim {
     pub async fn adopt(&self, run: &RunId, number: u32) -> Result<Option<Acting>, AdoptError> {
         let process = self.process();
         let journal = Arc::new(self.journal(process.clone()));
-        let ports = SimPorts { shared: self.shared.clone(), process: process.clone() }.ports();
+        let ports = self.ports_of(process.clone());
         let holder = Holder { user: "sim".to_owned(), machine: "sim".to_owned(), pid: number };
         let settings = Settings { holder, ttl: TTL };
         let witness = Box::new(Witness { fold: None, shared: self.shared.clone() });
@@ -451,7 +421,7 @@ impl Sim {
     /// What the journal says and what the controller thought are the same.
     ///
     /// A controller that died between writing and reading its own append is behind by what that held.
-    async fn check_fold(&self, run: &RunId, acting: &Acting) {
+    pub(crate) async fn check_fold(&self, run: &RunId, acting: &Acting) {
         let behind = if acting.process.is_dead() { MOST_IN_AN_APPEND } else { 0 };
         let wrong = match records::load(&self.journal, run).await {
             Err(error) => Some(error.to_string()),

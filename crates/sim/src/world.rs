@@ -14,17 +14,21 @@ use crate::host::Machine;
 use crate::installation::{self, POST_DEPLOYMENT, REGULAR};
 use crate::ledger::Ledger;
 use crate::random::Random;
+use crate::seeds::Planted;
 use serin_model::{
-    Build, DebVersion, EnvironmentName, HostName, Pace, RunId, ServiceName, StepId, Timestamp,
-    Topology,
+    Build, DebVersion, EnvironmentName, HostName, RunId, ServiceName, StepId, Timestamp, Topology,
 };
 use serin_runtime::ports::Alert;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// When every world begins: some time in 2026.
 pub const BEGIN: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+/// A version that nobody expects.
+pub(crate) const THIRD: &str = "15.0.0-ee.0";
 
 /// The world.
 #[derive(Debug)]
@@ -33,11 +37,9 @@ pub struct World {
     pub(crate) random: Random,
     queue: BTreeMap<(Timestamp, u64), Happening>,
     queued: u64,
-    pub(crate) topology: Topology,
+    pub(crate) topology: Arc<Topology>,
     pub(crate) build: Build,
     pub(crate) old: DebVersion,
-    /// How hosts are treated by the run that is going on.
-    pub(crate) pace: Pace,
     pub(crate) hosts: BTreeMap<HostName, Machine>,
     /// By the host that each is on.
     pub(crate) balancers: BTreeMap<HostName, Balancer>,
@@ -46,6 +48,14 @@ pub struct World {
     pub(crate) records: BTreeMap<String, DebVersion>,
     alerts: Vec<Firing>,
     unreadable: BTreeMap<EnvironmentName, Timestamp>,
+    /// By how much answers are late, and until when.
+    slow: BTreeMap<HostName, (Duration, Timestamp)>,
+    /// Since when a process acts; `None`: nobody does, and nobody can notice anything.
+    pub(crate) attended_since: Option<Timestamp>,
+    /// A bug that the checkers should find.
+    pub(crate) planted: Option<Planted>,
+    package_gone_until: Timestamp,
+    pub(crate) qa_hangs_until: Timestamp,
     faults: Faults,
     /// What every effect of a controller was, in order.
     pub(crate) effects: Vec<String>,
@@ -64,6 +74,7 @@ pub(crate) struct Database {
 struct Firing {
     environment: EnvironmentName,
     about: Option<HostName>,
+    since: Timestamp,
     until: Timestamp,
 }
 
@@ -96,8 +107,7 @@ pub(crate) enum Happening {
 
 impl World {
     /// Makes a world in which everything runs the old version and is healthy.
-    pub(crate) fn new(seed: u64, faults: Faults) -> Self {
-        let topology = installation::topology();
+    pub(crate) fn new(topology: Arc<Topology>, seed: u64, faults: Faults) -> Self {
         let mut world = Self {
             now: BEGIN,
             random: Random::new(seed),
@@ -105,13 +115,17 @@ impl World {
             queued: 0,
             build: installation::build(),
             old: installation::name(installation::OLD),
-            pace: Pace::Careful,
             hosts: BTreeMap::new(),
             balancers: BTreeMap::new(),
             databases: BTreeMap::new(),
             records: BTreeMap::new(),
             alerts: Vec::new(),
             unreadable: BTreeMap::new(),
+            slow: BTreeMap::new(),
+            attended_since: Some(BEGIN),
+            planted: None,
+            package_gone_until: BEGIN,
+            qa_hangs_until: BEGIN,
             effects: Vec::new(),
             log: Vec::new(),
             violations: Vec::new(),
@@ -204,19 +218,56 @@ impl World {
                 self.schedule(crate::check::POLLS, Happening::Noticed { lb: host });
             }
             Fault::Alert { environment, about, lasts } => {
-                let until = self.now.plus(lasts);
-                self.alerts.push(Firing { environment, about, until });
+                let (since, until) = (self.now, self.now.plus(lasts));
+                self.alerts.push(Firing { environment, about, since, until });
             }
             Fault::AlertsUnreadable { environment, lasts } => {
                 self.unreadable.insert(environment, self.now.plus(lasts));
             }
             Fault::ThirdVersion { host } => {
+                let now = self.now;
                 if let Some(machine) = self.hosts.get_mut(&host) {
+                    machine.struck = Some(now);
+                    machine.meddled = true;
+                    machine.before_third.get_or_insert_with(|| machine.package.clone());
                     machine.package =
-                        serin_model::PackageState::Installed(installation::name("15.0.0-ee.0"));
+                        serin_model::PackageState::Installed(installation::name(THIRD));
                 }
             }
+            Fault::Slow { host, by, lasts } => {
+                self.slow.insert(host, (by, self.now.plus(lasts)));
+            }
+            Fault::DpkgLocked { host, lasts } => {
+                let until = self.now.plus(lasts);
+                if let Some(machine) = self.hosts.get_mut(&host) {
+                    machine.dpkg_locked_until = until;
+                }
+            }
+            Fault::PackageGone { lasts } => self.package_gone_until = self.now.plus(lasts),
+            Fault::QaHangs { lasts } => self.qa_hangs_until = self.now.plus(lasts),
+            Fault::Converges { host } => self.converge_once(&host),
         }
+    }
+
+    /// A process begins to act, or goes on.
+    pub(crate) fn attended(&mut self) {
+        self.attended_since = Some(self.now);
+    }
+
+    /// Returns by how much the answers of a host are late.
+    pub(crate) fn slowness(&self, host: &HostName) -> Duration {
+        let slow = self.slow.get(host).filter(|(_, until)| *until > self.now);
+        slow.map_or(Duration::ZERO, |(by, _)| *by)
+    }
+
+    /// Returns the longest delay between a look and the act that follows from it, beyond the ordinary.
+    pub(crate) fn slowest(&self) -> Duration {
+        let lately = self.slow.values().filter(|(by, until)| until.plus(*by * 2) > self.now);
+        lately.map(|(by, _)| *by * 2).sum()
+    }
+
+    pub(crate) fn is_package_gone(&self) -> bool {
+        self.package_gone_until > self.now
     }
 
     /// Writes a line of the log: who, and what.
@@ -233,6 +284,16 @@ impl World {
         self.violations.push(what);
     }
 
+    /// Returns what the clock of some process shows now.
+    pub(crate) fn some_clock(&mut self) -> Timestamp {
+        let apart = self.faults.clocks_apart;
+        if apart.is_zero() {
+            return self.now;
+        }
+        let late = u64::try_from(apart.as_millis()).unwrap_or(u64::MAX);
+        self.now.plus(self.random.millis(0, late))
+    }
+
     /// Counts an effect of a controller, and returns what goes wrong with it.
     pub(crate) fn effect(&mut self, what: String) -> Option<Trouble> {
         self.effects.push(what);
@@ -243,11 +304,16 @@ impl World {
     /// Ends everything that goes wrong from now on, as when people have repaired it.
     pub(crate) fn heal(&mut self) {
         self.faults.effects.clear();
+        self.faults.every_effect = None;
+        self.slow.clear();
+        self.package_gone_until = self.now;
+        self.qa_hangs_until = self.now;
         self.alerts.clear();
         self.unreadable.clear();
         let now = self.now;
         for machine in self.hosts.values_mut() {
             machine.cut_until = now;
+            machine.dpkg_locked_until = now;
         }
         for balancer in self.balancers.values_mut() {
             balancer.cut_until = now;
@@ -258,6 +324,46 @@ impl World {
             self.boots(&host);
         }
         self.note("people", "repaired everything");
+    }
+
+    /// Lets nothing befall the world any more.
+    pub(crate) fn end_faults(&mut self) {
+        self.queue.retain(|_, happening| !matches!(happening, Happening::Fault(_)));
+        self.faults = Faults::default();
+    }
+
+    /// Repairs everything, and does by hand what only people can: end migrations that stopped half-way, and take
+    /// versions away that somebody else has installed.
+    pub(crate) fn mend(&mut self) {
+        self.heal();
+        let mut mended = Vec::new();
+        for (host, machine) in &mut self.hosts {
+            if let Some(before) = machine.before_third.take() {
+                machine.package = before;
+                mended.push(host.clone());
+            }
+        }
+        for host in mended {
+            self.restarted(&host);
+        }
+        let migrating: Vec<EnvironmentName> = self
+            .hosts
+            .values()
+            .filter(|machine| machine.is_migrating())
+            .map(|machine| machine.environment.clone())
+            .collect();
+        for (environment, database) in &mut self.databases {
+            if migrating.contains(environment) {
+                continue;
+            }
+            for ids in [&REGULAR[..], &POST_DEPLOYMENT[..]] {
+                if ids.iter().any(|id| database.applied.contains_key(*id)) {
+                    for id in ids {
+                        database.applied.entry((*id).to_owned()).or_insert(1);
+                    }
+                }
+            }
+        }
     }
 
     /// Returns the alerts that fire, or `None` when they cannot be read.
@@ -274,6 +380,16 @@ impl World {
             about: firing.about.as_ref().map(ToString::to_string),
         };
         Some(here.filter(|firing| firing.until > self.now).map(alert).collect())
+    }
+
+    /// Tells whether an alert that no host can be blamed for has fired for so long in an environment.
+    pub(crate) fn has_fired_for(&self, environment: &EnvironmentName, long: Duration) -> bool {
+        self.alerts.iter().any(|firing| {
+            firing.environment == *environment
+                && firing.about.is_none()
+                && firing.until > self.now
+                && self.now.since(firing.since) > long
+        })
     }
 
     /// Shows what a run leaves behind, without anything that depends on when or how often things were done.

@@ -48,6 +48,10 @@ pub(super) fn start(job: &Job) -> Result<Request, PortError> {
             words.extend(program(argv, environment)?);
         }
         Work::Fetch(build) => words.extend(package("fetch", build)),
+        Work::Keep { package, version } => {
+            words.extend(["keep".to_owned(), package.to_string(), version.as_str().to_owned()]);
+        }
+        Work::Simulate(build) => words.extend(package("simulate", build)),
         Work::Install(build) => words.extend(package("install", build)),
         Work::Patch(patch) => {
             words.push("patch".to_owned());

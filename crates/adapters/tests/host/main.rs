@@ -19,4 +19,6 @@ mod patches;
 #[cfg(test)]
 mod patches_and_builds;
 #[cfg(test)]
+mod way_back;
+#[cfg(test)]
 mod haproxy;

@@ -27,7 +27,7 @@ impl Shop {
     }
 
     /// Adds a package to the repository and to its index.
-    fn publish(&self, package: &str, version: &str, field: &str, postinst: &str) {
+    pub(crate) fn publish(&self, package: &str, version: &str, field: &str, postinst: &str) {
         let tree = self.machine.path(&format!("{package}-{version}"));
         fs::create_dir_all(tree.join("DEBIAN")).unwrap();
         fs::create_dir_all(tree.join("usr/share/demo")).unwrap();
@@ -43,12 +43,14 @@ impl Shop {
         fs::write(tree.join("DEBIAN/control"), control).unwrap();
         fs::write(tree.join("DEBIAN/postinst"), format!("#!/bin/sh\n{postinst}\n")).unwrap();
         done(Command::new("chmod").arg("755").arg(tree.join("DEBIAN/postinst")));
+        let sums = "find usr -type f -exec md5sum {} + >DEBIAN/md5sums";
+        done(Command::new("sh").args(["-c", sums]).current_dir(&tree));
         let pool = self.machine.root("/srv/repo");
         done(Command::new("dpkg-deb").args(["--root-owner-group", "-b"]).arg(&tree).arg(&pool));
         self.index();
     }
 
-    fn index(&self) {
+    pub(crate) fn index(&self) {
         let script = "apt-ftparchive packages . >Packages && apt-ftparchive release . >Release";
         done(Command::new("sh").args(["-c", script]).current_dir(self.machine.root("/srv/repo")));
     }

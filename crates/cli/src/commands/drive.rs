@@ -1,13 +1,13 @@
 //! Acting for a run: starting one, adopting one, and deciding about one.
 
-use super::{allowed, patch, plan, queue};
+use super::{allowed, halted, patch, plan, queue};
 use crate::args::{Decision, Detail, Past, Resume, Start};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure, chain};
 use crate::show::{line, progress::Progress};
 use serin_engine::{Command, Run};
 use serin_journal::{LeaseRefused, Scope};
-use serin_model::{Action, EnvironmentName, MigrationKind, Pipeline, Reason, RunId};
+use serin_model::{EnvironmentName, Pipeline, Reason, RunId};
 use serin_runtime::inbox::{Ask, Request};
 use serin_runtime::ports::Ports;
 use serin_runtime::{AdoptError, Controller, Ended, records};
@@ -60,9 +60,6 @@ pub(crate) async fn begin(
         ));
     }
     let code = drive(context, ports, id.clone(), None).await?;
-    if code == Code::Done {
-        patch::close_contained(context, &plan).await?;
-    }
     give_up_if_untouched(context, &id).await?;
     queue::settle(context, id, code, past).await
 }
@@ -220,14 +217,17 @@ pub(crate) async fn drive(
             Ok(Err(refusal)) => {
                 return Err(Failure::new(Code::Refused, format!("run {id}: {refusal}")));
             }
-            Err(ended) => return Ok(say_end(context, &id, controller.run(), ended)),
+            Err(ended) => return Ok(say_end(context, &id, controller.run(), ended).await),
         }
     }
     let (sender, commands) = mpsc::channel(4);
     let interrupts = tokio::spawn(interrupts(id.clone(), sender));
     let ended = controller.drive(commands).await;
     interrupts.abort();
-    Ok(say_end(context, &id, controller.run(), ended))
+    if matches!(ended, Ended::Finished) {
+        patch::finished(context, &controller.run().plan).await?;
+    }
+    Ok(say_end(context, &id, controller.run(), ended).await)
 }
 
 fn not_adopted(id: &RunId, error: AdoptError) -> Failure {
@@ -280,23 +280,8 @@ async fn interrupts(id: RunId, commands: mpsc::Sender<Command>) {
     }
 }
 
-/// Returns the environment that a halted run is in, if it has changed hosts there and there is a way back.
-fn can_go_back(run: &Run) -> Option<&EnvironmentName> {
-    let (stage, _, _) = run.current()?;
-    let begun = |wanted: fn(&Action) -> bool| {
-        run.plan.steps().any(|(of, _, step)| {
-            of.environment == stage.environment
-                && wanted(&step.action)
-                && run.attempts(&step.id) > 0
-        })
-    };
-    let changed = begun(|action| matches!(action, Action::Install { .. }));
-    let for_good = begun(|action| *action == Action::Migrate(MigrationKind::PostDeployment));
-    (changed && !for_good && run.plan.back.is_none()).then_some(&stage.environment)
-}
-
 /// Says how it ended: what the state is, what Serin does now, and what the person can do.
-fn say_end(context: &Context, id: &RunId, run: &Run, ended: Ended) -> Code {
+async fn say_end(context: &Context, id: &RunId, run: &Run, ended: Ended) -> Code {
     let say = |text: String| {
         if !context.json() {
             line(text);
@@ -318,22 +303,7 @@ fn say_end(context: &Context, id: &RunId, run: &Run, ended: Ended) -> Code {
             Code::Done
         }
         Ended::Halted(reason) => {
-            say(format!("\nrun {id} has halted: {reason}"));
-            super::look::out_of_service(run).into_iter().for_each(say);
-            super::look::withdrawn(run).into_iter().for_each(say);
-            super::look::who_has_what(run).into_iter().for_each(say);
-            let claims: Vec<String> = run.environments.keys().map(ToString::to_string).collect();
-            if !claims.is_empty() {
-                say(format!("it keeps {} until it is resumed or cancelled:", claims.join(", ")));
-            }
-            say(format!("  serin resume {id} --reason …   tries again what failed, and goes on"));
-            say(format!("  serin cancel {id} --reason …   gives it up, and frees the environment"));
-            if let Some(environment) = can_go_back(run) {
-                say(format!(
-                    "  serin rollback {environment} --reason …   takes those hosts back to what they had (--dry-run shows \
-                     how, and how long it takes; --pace expedited is faster, and may drop connections)"
-                ));
-            }
+            Box::pin(halted::say(context, id, run, &reason)).await;
             Code::Halted
         }
         Ended::Cancelled => {

@@ -3,7 +3,9 @@
 use crate::args::Show;
 use crate::context::Context;
 use crate::failure::{Code, Failure};
-use crate::show::{date, environment, json, line, lines::Lines, print, table};
+use crate::show::{
+    date, environment, json, line, lines::Lines, print, table, way_back::can_go_back,
+};
 use serin_engine::environment::Overridden;
 use serin_engine::{OutOfService, Run, Status, StepState};
 use serin_journal::Scope;
@@ -38,6 +40,8 @@ pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
         line(format!("{name}: run {id}, {} of {}", run.plan.pipeline, run.plan.build.version));
         line(format!("  {}", state(&run)));
         line(format!("  {}", acting(context, id).await?));
+        let told = can_go_back(&run, &context.config.pipelines);
+        told.into_iter().for_each(line);
         out_of_service(&run).into_iter().chain(withdrawn(&run)).for_each(line);
         left.into_iter().for_each(line);
     }
@@ -326,6 +330,8 @@ pub(crate) async fn show(context: &Context, what: Show) -> Result<Code, Failure>
         line(format!("  begun {} by {}", date(first.at), run.by));
     }
     line(format!("  {}", state(&run)));
+    let told = can_go_back(&run, &context.config.pipelines);
+    told.into_iter().for_each(line);
     let_through(context, &id, &run).await?.into_iter().for_each(line);
     for stage in &run.plan.stages {
         line(format!(

@@ -8,6 +8,7 @@ mod doctor;
 mod drift;
 mod drive;
 mod forecast;
+mod halted;
 mod hold;
 mod look;
 mod patch;

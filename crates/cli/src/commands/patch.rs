@@ -7,7 +7,7 @@ mod list;
 mod remove;
 mod text;
 
-pub(crate) use kept::{Kept, Proven, close_contained, keep, record};
+pub(crate) use kept::{Kept, Proven, finished, keep, record};
 
 use super::asking;
 use crate::args::PatchCommand;
@@ -16,6 +16,7 @@ use crate::failure::{Code, Failure};
 use serin_engine::environment::LedgerPatch;
 use serin_model::{EnvironmentName, PatchId};
 use serin_runtime::environment::{EnvironmentRequest, Stream, Want};
+use std::collections::BTreeMap;
 
 pub(crate) async fn run(context: &Context, command: PatchCommand) -> Result<Code, Failure> {
     match command {
@@ -31,16 +32,21 @@ pub(crate) async fn run(context: &Context, command: PatchCommand) -> Result<Code
 }
 
 async fn withdraw(context: &Context, digits: &str, reason: String) -> Result<Code, Failure> {
-    let mut code = Code::Refused;
-    let mut found = false;
+    let mut open: BTreeMap<PatchId, Vec<&EnvironmentName>> = BTreeMap::new();
     for name in context.config.topology.environments.keys() {
         let stream = Stream::read(context.journal.as_ref(), name).await?;
-        let open: Vec<PatchId> = stream.state.open_patches().map(|(id, _)| id.clone()).collect();
-        let Some(id) = named(&open, digits)? else { continue };
-        found = true;
-        code = close(context, name, id.clone(), reason.clone()).await?;
+        for (id, _) in stream.state.open_patches() {
+            open.entry(id.clone()).or_default().push(name);
+        }
     }
-    if found { Ok(code) } else { Err(not_found(digits)) }
+    let ids: Vec<PatchId> = open.keys().cloned().collect();
+    let id = named(&ids, digits)?.ok_or_else(|| not_found(digits))?;
+    let mut code = Code::Done;
+    for name in open.get(id).into_iter().flatten() {
+        let said = close(context, name, id.clone(), reason.clone()).await?;
+        code = if said == Code::Done { code } else { said };
+    }
+    Ok(code)
 }
 
 /// Closes the entry of a patch, and says so.

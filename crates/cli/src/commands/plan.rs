@@ -285,7 +285,7 @@ pub(crate) async fn print(
 }
 
 /// Whole seconds: a forecast is no measurement.
-fn rounded(duration: Duration) -> Duration {
+pub(crate) fn rounded(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs().max(1))
 }
 

@@ -368,6 +368,7 @@ mod tests {
             patching: None,
             queue: None,
             overlays: Vec::new(),
+            queue: None,
             tolerated: BTreeMap::new(),
             why: None,
         }

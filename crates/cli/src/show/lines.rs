@@ -140,6 +140,7 @@ fn waits(run: &Run, step: &StepId) -> Option<String> {
         | Action::SetShare { .. }
         | Action::CheckHost { .. }
         | Action::Fetch
+        | Action::Simulate
         | Action::CheckConfig
         | Action::Drain
         | Action::Install { .. }
@@ -177,6 +178,7 @@ pub(crate) fn name(action: &Action) -> String {
         Action::Guard
         | Action::CheckHost { .. }
         | Action::Fetch
+        | Action::Simulate
         | Action::CheckConfig
         | Action::Drain
         | Action::Install { .. }

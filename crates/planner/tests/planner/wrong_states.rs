@@ -155,6 +155,18 @@ fn config_management_of_a_host_that_the_pipeline_never_reaches_stays_stopped_and
 }
 
 #[test]
+fn config_management_that_a_run_left_stopped_when_it_was_given_up_is_started_by_the_next() {
+    // The record says the build already, so nothing else in the plan is about the deploy host.
+    let mut installation = drifted(|it| {
+        it.host("deploy-01.staging").config_management = ConfigManagementState::Stopped;
+    });
+    installation.pipeline.stages.retain(|stage| stage.number == 3);
+    let (plan, _) = plan(request(&installation)).unwrap();
+    let steps = render::of_subject(&plan, "deploy-01.staging");
+    assert_eq!(steps, ["3 start config management of main"]);
+}
+
+#[test]
 fn a_deploy_host_of_another_fleet_has_its_config_management_stopped_too() {
     let mut installation = Installation::new(SMALL);
     installation.pipeline.stages[4].fleet = of("canary");

@@ -43,7 +43,32 @@ pub(super) async fn fetch(act: &Act) -> Performed {
     }
     let timeout = act.plan.topology.profile.install_timeout;
     act.job(Work::Fetch(build.clone()), timeout).await?;
-    done(format!("fetched, SHA-256 {} proven", build.sha256.short()))
+    let fetched = format!("fetched, SHA-256 {} proven", build.sha256.short());
+    match (seen.installed(), act.plan.has_way_back()) {
+        (Some(version), true) => {
+            let (package, version) = (build.package.clone(), version.clone());
+            let kept = format!("{fetched}; {version} is kept for the way back");
+            let host = act.host()?.name.clone();
+            let step = act.step.id.part("keep");
+            act.job_on(host, step, Work::Keep { package, version }, timeout).await?;
+            done(kept)
+        }
+        (Some(_), false) | (None, _) => done(fetched),
+    }
+}
+
+pub(super) async fn simulate(act: &Act) -> Performed {
+    let seen = act.observe(Look::State).await?;
+    let build = act.build()?;
+    if seen.installed() == Some(&build.version) {
+        return already("the build is installed");
+    }
+    let timeout = act.plan.topology.profile.command_timeout;
+    act.job(Work::Simulate(build.clone()), timeout).await?;
+    done(match seen.installed() {
+        Some(from) => format!("apt would install it, and go back to {from}"),
+        None => "apt would install it".to_owned(),
+    })
 }
 
 pub(super) async fn check_config(act: &Act) -> Performed {

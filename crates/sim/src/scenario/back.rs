@@ -1,14 +1,13 @@
 //! Rollbacks: a run that halted is given up, and everything that it touched in its environment goes back.
 
+use super::plans::With;
 use super::{AfterHalt, Ending, MOST_CONTROLLERS, Report, Scenario, Sim};
 use crate::installation;
 use serin_engine::{Command, History, NoWayBack, Run, Scope, WayBack};
 use serin_journal::Journal;
-use serin_model::{Back, Build, EnvironmentName, Pace, Plan, RunId};
-use serin_planner::Recipes;
-use serin_runtime::perform::observe_environments;
+use serin_model::{Back, EnvironmentName, Pace, Plan, RunId};
 use serin_runtime::records;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Runs a scenario until it halts, and rolls the environment back in which that was; the scenario's faults go on.
 ///
@@ -37,8 +36,7 @@ impl Sim {
         }
         self.shared.now().heal();
         let (environment, way) = self.way_back(&run).await?;
-        self.shared.now().pace = pace;
-        let ending = match self.go_back(&run, &environment, (way, pace)).await {
+        let ending = match self.go_back(&run, way, pace).await {
             Err(why) => Ending::Wrong(why),
             Ok(back) => {
                 let patient = AfterHalt::RepairAndResume;
@@ -71,7 +69,7 @@ impl Sim {
         }
     }
 
-    async fn history(&self) -> Result<Vec<(RunId, Run)>, String> {
+    pub(crate) async fn history(&self) -> Result<Vec<(RunId, Run)>, String> {
         let mut runs = Vec::new();
         for summary in self.journal.runs().await.map_err(|error| error.to_string())?.iter().rev() {
             let loaded = records::load(&self.journal, &summary.id).await;
@@ -81,61 +79,27 @@ impl Sim {
     }
 
     /// Plans the rollback, gives the old run up, and records the new one.
-    async fn go_back(
-        &self,
-        run: &RunId,
-        environment: &EnvironmentName,
-        (way, pace): (WayBack, Pace),
-    ) -> Result<RunId, String> {
-        let plan = self.plan_back(environment, way, pace).await?;
+    async fn go_back(&self, run: &RunId, way: WayBack, pace: Pace) -> Result<RunId, String> {
+        let plan = self.plan_back(way, pace).await?;
         self.cancel(run).await?;
-        let journal = self.journal(self.process());
-        let now = self.shared.now().now;
-        let back = serin_runtime::start(&journal, plan, "sim", now).await;
-        back.map_err(|error| error.to_string())
+        self.record_run(plan).await
     }
 
-    async fn plan_back(
-        &self,
-        environment: &EnvironmentName,
-        way: WayBack,
-        pace: Pace,
-    ) -> Result<Plan, String> {
-        let (topology, new) = (installation::topology(), installation::build());
-        let old = |version| Build {
-            version,
-            sha256: installation::name(&"cd".repeat(32)),
-            ..new.clone()
-        };
+    pub(crate) async fn plan_back(&self, way: WayBack, pace: Pace) -> Result<Plan, String> {
+        let old = installation::old_build;
         let hosts = way.hosts.into_iter().map(|(host, version)| (host, old(version))).collect();
         let back = Back { undoes: way.undoes, hosts, records: way.records };
-        let pipeline = installation::pipeline();
-        let pipelines = BTreeMap::from([(pipeline.name.clone(), pipeline)]);
-        let recipes = Recipes { topology: &topology, pipelines: &pipelines };
-        let recipe = recipes.rollback(installation::name("rollback"), &back, pace);
-        let build = back.hosts.values().next().cloned().ok_or("no host goes back")?;
-        let environments = topology.environments.get(environment);
-        let observed = observe_environments(&self.ports(), &topology, environments).await;
-        let request = serin_planner::Request {
-            topology: &topology,
-            pipeline: &recipe,
-            build: &build,
-            observed: &observed,
-            passed: &BTreeSet::new(),
-            pace,
-            patching: None,
-            overlays: &[],
-            back: Some(&back),
-        };
-        let (plan, _) = serin_planner::plan(request).map_err(|error| error.to_string())?;
-        match serin_planner::check_plan(&plan).first() {
-            Some(finding) => Err(finding.to_string()),
-            None => Ok(plan),
-        }
+        let recipe = self.recipes().rollback(installation::name("rollback"), &back, pace);
+        // Only a record may have been changed, and no host yet.
+        let recorded = || back.records.first().map(|(_, _, version)| old(version.clone()));
+        let build = back.hosts.values().next().cloned().or_else(recorded);
+        let build = build.ok_or("nothing goes back")?;
+        let with = With { build: &build, passed: &BTreeSet::new(), pace, back: Some(&back) };
+        self.plan_recipe(&recipe, with).await
     }
 
     /// Gives a halted run up, however often the process that does it dies.
-    async fn cancel(&self, run: &RunId) -> Result<(), String> {
+    pub(crate) async fn cancel(&self, run: &RunId) -> Result<(), String> {
         for number in 1..=MOST_CONTROLLERS {
             let adopted = self.adopt(run, 100 + number).await.map_err(|error| error.to_string())?;
             let Some(mut acting) = adopted else {

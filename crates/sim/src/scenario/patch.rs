@@ -29,7 +29,6 @@ pub fn simulate_patch(scenario: &Scenario, pace: Pace) -> Report {
 impl Sim {
     async fn patch(&self, scenario: &Scenario, pace: Pace, direction: PatchDirection) -> Report {
         let mut halts = Vec::new();
-        self.shared.now().pace = pace;
         let ending = match self.begin_patch(pace, direction).await {
             Ok(run) => self.controllers(&run, scenario, &mut halts).await,
             Err(why) => Ending::Wrong(why),
@@ -50,10 +49,7 @@ impl Sim {
         direction: PatchDirection,
     ) -> Result<serin_model::RunId, String> {
         let plan = self.plan_patch(pace, direction).await?;
-        let journal = self.journal(self.process());
-        let now = self.shared.now().now;
-        let run = serin_runtime::start(&journal, plan, "sim", now).await;
-        run.map_err(|error| error.to_string())
+        self.record_run(plan).await
     }
 
     async fn plan_patch(&self, pace: Pace, direction: PatchDirection) -> Result<Plan, String> {

@@ -1,7 +1,10 @@
 //! Promotions: after a healthy run of `to-canary`, a run of `to-main` with everything that the scenario has in store.
 
+use super::plans::With;
 use super::{Ending, Report, Scenario, Sim};
 use crate::installation;
+use serin_model::Pace;
+use std::collections::BTreeSet;
 
 /// Runs `to-canary` to its end, and then the scenario with `to-main`. Times and numbers of the scenario count from the
 /// beginning of the world.
@@ -32,6 +35,13 @@ impl Sim {
         Report { ending, halts, ..self.report() }
     }
 
+    async fn begin_promotion(&self) -> Result<serin_model::RunId, String> {
+        let (build, passed) = (installation::build(), BTreeSet::new());
+        let with = With { build: &build, passed: &passed, pace: Pace::Careful, back: None };
+        let plan = self.plan_recipe(&installation::promotion(), with).await?;
+        self.record_run(plan).await
+    }
+
     async fn promoted(
         &self,
         scenario: &Scenario,
@@ -43,7 +53,7 @@ impl Sim {
         if ending != Ending::Finished {
             return Err(format!("nothing to promote: {ending:?}"));
         }
-        let run = self.start_of(&installation::promotion()).await?;
+        let run = self.begin_promotion().await?;
         Ok(self.controllers(&run, scenario, halts).await)
     }
 }

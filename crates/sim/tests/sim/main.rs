@@ -22,6 +22,7 @@ mod environments;
 mod patch;
 mod machines;
 mod takeover;
+mod seeds;
 
 use serin_sim::{Ending, Fault, Faults, Report, Scenario, simulate};
 use std::time::Duration;

@@ -22,7 +22,7 @@ async fn begun(sim: &Sim, number: u32) -> (RunId, Acting) {
     let mut plan = sim.plan(&BTreeSet::new()).await.unwrap();
     let baked_for = Duration::from_hours(1);
     plan.queue = Some(Queue { when_busy: WhenBusy::QueueLatest, baked_for, first: None });
-    let run = sim.start_plan(plan).await.unwrap();
+    let run = sim.record_run(plan).await.unwrap();
     let acting = sim.adopt(&run, number).await.unwrap().expect("nobody kills it");
     (run, acting)
 }

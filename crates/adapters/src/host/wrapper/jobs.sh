@@ -153,7 +153,7 @@ gate() { # DIR ATTEMPT KIND ARGUMENT...: becomes the job, once it is on disk whi
     exec 9>&-
     case $kind in
     command) clean "$@" ;;
-    fetch | install | patch | unpatch) clean "$0" "$kind" "$dir" "$last" "$@" ;;
+    fetch | install | keep | simulate | patch | unpatch) clean "$0" "$kind" "$dir" "$last" "$@" ;;
     esac
 }
 

@@ -136,6 +136,88 @@ install_build() {
     fail 16 "apt reported success, but dpkg says: $package $version $found $word"
 }
 
+# ── The way back ────────────────────────────────────────────────────────────────────────────────────────────────
+
+# How many packages of one name stay in apt's archives: the installed one, its successor, and one more of each side.
+most_kept=4
+
+keep() { # DIR ATTEMPT PACKAGE VERSION: what is installed now is in the archives, so that this host can go back to it
+    for_build "$@" ''
+    query_package
+    { [ "$found" = installed ] && [ "$version" = "$wanted_version" ]; } \
+        || fail 18 "$package $wanted_version is not what is installed: $found $version $word"
+    if ! kept; then
+        # A file with other bytes would be taken for the right one by its name; where nobody knows the right bytes, it stays.
+        [ -z "$digests$digest" ] || rm -f "$archives/$name"_*.deb
+        download || { apt-get -q -o Acquire::Retries=3 update; download; } || true
+        kept || fail 18 "the bytes of $package $version, which this host would go back to, are neither in $archives nor in a repository"
+    fi
+    prune_archives
+    echo "serin: $file is kept for the way back"
+    exit 0
+}
+
+kept() { # sets file; its bytes are those that were installed, as Serin, or apt, or the installed files themselves tell
+    digest='' digests=''
+    { read -r of digest <"$state/installed/$package"; } 2>/dev/null && [ "$of" = "$version" ] || digest=
+    if [ -n "$digest" ]; then cached; return; fi
+    listed
+    for digest in $digests; do
+        if cached; then return 0; fi
+    done
+    digest=
+    for file in "$archives/$name"_*.deb; do
+        if [ -e "$file" ] && same_files; then return 0; fi
+    done
+    return 1
+}
+
+same_files() { # the package would lay down the very files that dpkg knows of
+    known=$(cat "/var/lib/dpkg/info/$package.md5sums" "/var/lib/dpkg/info/$package":*.md5sums 2>/dev/null | sort)
+    brings=$(dpkg-deb --ctrl-tarfile "$file" 2>/dev/null | tar -xO ./md5sums 2>/dev/null | sort)
+    [ -n "$known" ] && [ "$known" = "$brings" ]
+}
+
+prune_archives() { # the oldest go; what this host has, or was just given, never does
+    # shellcheck disable=SC2012 # Names that apt makes.
+    ls -1t "$archives/$package"_*.deb 2>/dev/null | tail -n "+$((most_kept + 1))" | while read -r oldest; do
+        [ "$oldest" = "$file" ] || rm -f "$oldest"
+    done
+}
+
+simulate() { # DIR ATTEMPT PACKAGE VERSION SHA256: what apt would do to install it, and then to go back
+    for_build "$@"
+    query_package
+    from=$version from_state=$found version=$wanted_version
+    cached || fail 10 "$package $version with SHA-256 $digest is not in $archives: it must be fetched first"
+    new=$file what=$package=$version
+    listed || what=$new
+    log_from=$(wc -c <"$log")
+    tried "$what" "installing $package $version"
+    if [ "$from_state" != installed ] || [ "$from" = "$version" ]; then echo "serin: apt would install $package $version"; exit 0; fi
+    version=$from name=${package}_$(printf %s "$from" | sed 's/:/%3a/g')
+    kept || fail 18 "$package $from is not in $archives: this host could not go back to it"
+    after_installing >"$log_dir/status" || fail 16 "cannot read $new"
+    tried "$file" "going back to $package $from" -o Dir::State::status="$log_dir/status"
+    rm -f "$log_dir/status"
+    echo "serin: apt would install $package $wanted_version, and go back to $from"
+    exit 0
+}
+
+tried() { # WHAT IN-WORDS OPTION...
+    trying=$1 in_words=$2
+    shift 2
+    planned=$(apt -s --no-download -o Debug::NoLocking=1 "$@" install "$trying") || fail 15 "$in_words: apt cannot: $(printf '%s\n' "$planned" | sed -n 's/^E: //p' | head -n 1)"
+    removed=$(printf '%s\n' "$planned" | sed -n -e 's/^Remv \([^ ]*\).*/\1/p' -e 's/^Purg \([^ ]*\).*/\1/p' | tr '\n' ' ')
+    [ -z "$removed" ] || fail 12 "$in_words would remove: $removed"
+}
+
+after_installing() { # prints dpkg's status as it will be with the package $new
+    awk -v own="$package" 'BEGIN { RS = ""; ORS = "\n\n" } { split($0, line, "\n"); if (line[1] != "Package: " own) print }' /var/lib/dpkg/status
+    dpkg-deb -f "$new" | sed '1a Status: install ok installed'
+    echo
+}
+
 remember() { # which bytes this version was installed from: dpkg does not know
     mkdir -p "$state/installed"
     put "$state/installed/$package" "$wanted_version $digest" || echo "serin: cannot write $state/installed/$package"

@@ -28,7 +28,7 @@ serve() {
 mode=${1-}
 [ $# -eq 0 ] || shift
 case $mode in
-serve | supervise | gate | fetch) "$mode" "$@" ;;
+serve | supervise | gate | fetch | keep | simulate) "$mode" "$@" ;;
 install) install_build "$@" ;;
 patch) patch_files "$@" ;;
 unpatch) unpatch_files "$@" ;;

@@ -9,8 +9,8 @@ use crate::failure::{Code, Failure};
 use serin_engine::Run;
 use serin_engine::environment::LedgerPatch;
 use serin_model::{
-    Back, Build, DebVersion, EnvironmentName, Overlay, PatchId, Pipeline, PlacedOverlay, Plan,
-    RunId, Sha256,
+    Back, Build, DebVersion, EnvironmentName, Overlay, PatchDirection, PatchId, Pipeline,
+    PlacedOverlay, Plan, RunId, Sha256,
 };
 use serin_patch::{Contains, PatchFile};
 use serin_runtime::environment::{EnvironmentRequest, Stream, Want};
@@ -163,8 +163,23 @@ pub(crate) async fn record(context: &Context, proven: &[Proven]) -> Result<(), F
     Ok(())
 }
 
+/// Closes what a run that has finished leaves nothing to do for: whichever process saw it to its end.
+pub(crate) async fn finished(context: &Context, plan: &Plan) -> Result<(), Failure> {
+    if let Some(patching) = plan.patching.as_ref().filter(|p| p.direction == PatchDirection::Remove)
+    {
+        for environment in plan.stages.iter().map(|s| &s.environment).collect::<BTreeSet<_>>() {
+            let why = plan.why.clone().unwrap_or_else(|| "it was taken off".to_owned());
+            let stream = Stream::read(context.journal.as_ref(), environment).await?;
+            if stream.state.open_patches().any(|(id, _)| *id == patching.patch) {
+                super::close(context, environment, patching.patch.clone(), why).await?;
+            }
+        }
+    }
+    close_contained(context, plan).await
+}
+
 /// Closes the entries of patches that the builds of all their hosts contain.
-pub(crate) async fn close_contained(context: &Context, plan: &Plan) -> Result<(), Failure> {
+async fn close_contained(context: &Context, plan: &Plan) -> Result<(), Failure> {
     let names: BTreeSet<&EnvironmentName> = plan.stages.iter().map(|s| &s.environment).collect();
     for name in names {
         let stream = Stream::read(context.journal.as_ref(), name).await?;

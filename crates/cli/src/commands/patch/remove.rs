@@ -52,6 +52,9 @@ pub(super) async fn run(context: &Context, asked: PatchRemove) -> Result<Code, F
     }
     let Some(build) = hosts.values().next().cloned() else {
         context.say(format!("no host carries patch {}", id.short()));
+        if asked.dry_run {
+            return Ok(Code::Done);
+        }
         return close(context, &asked.environment, id, asked.reason).await;
     };
     let direction = PatchDirection::Remove;
@@ -65,10 +68,5 @@ pub(super) async fn run(context: &Context, asked: PatchRemove) -> Result<Code, F
         return Ok(Code::Done);
     }
     allowed::check(context, &planned.plan, &(&asked.past).into()).await?;
-    let code = drive::begin(context, ports, (planned, Detail::Stages), &asked.past).await?;
-    // Until the last host is without it, it is one that hosts carry.
-    if code == Code::Done {
-        return close(context, &asked.environment, id, asked.reason).await;
-    }
-    Ok(code)
+    drive::begin(context, ports, (planned, Detail::Stages), &asked.past).await
 }

@@ -1,0 +1,148 @@
+//! `serin-sim`: tells the stories of seeds, and shows the timeline of one.
+
+use serin_sim::seeds::{Planted, Story, Tale, shrink, tell, tell_with};
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const USAGE: &str = "serin-sim [--seeds COUNT] [--from SEED] [--threads COUNT]
+serin-sim --seed SEED [--keep NUMBERS] [--halved TIMES] [--shrink]
+serin-sim --planted [--seeds COUNT] [--from SEED]";
+
+/// How many failures are enough to stop.
+const MOST_FAILURES: usize = 10;
+
+#[derive(Debug, Default)]
+struct Words {
+    seeds: Option<u64>,
+    from: Option<u64>,
+    threads: Option<u64>,
+    seed: Option<u64>,
+    keep: Option<Vec<usize>>,
+    halved: u32,
+    shrinks: Option<()>,
+    planted: Option<()>,
+}
+
+fn main() -> ExitCode {
+    let Some(words) = parse(&std::env::args().skip(1).collect::<Vec<_>>()) else {
+        say(USAGE);
+        return ExitCode::from(2);
+    };
+    match (words.seed, words.planted) {
+        (Some(seed), _) => one(seed, &words),
+        (None, Some(())) => planted(&words),
+        (None, None) => many(&words),
+    }
+}
+
+fn parse(arguments: &[String]) -> Option<Words> {
+    let mut words = Words::default();
+    let mut rest = arguments.iter();
+    while let Some(word) = rest.next() {
+        match word.as_str() {
+            "--seeds" => words.seeds = Some(rest.next()?.parse().ok()?),
+            "--from" => words.from = Some(rest.next()?.parse().ok()?),
+            "--threads" => words.threads = Some(rest.next()?.parse().ok()?),
+            "--seed" => words.seed = Some(rest.next()?.parse().ok()?),
+            "--halved" => words.halved = rest.next()?.parse().ok()?,
+            "--keep" => {
+                let numbers = rest.next()?.split(',').filter(|n| !n.is_empty());
+                words.keep = Some(numbers.map(|n| n.parse().ok()).collect::<Option<_>>()?);
+            }
+            "--shrink" => words.shrinks = Some(()),
+            "--planted" => words.planted = Some(()),
+            _ => return None,
+        }
+    }
+    Some(words)
+}
+
+/// Tells one story with its timeline.
+fn one(seed: u64, words: &Words) -> ExitCode {
+    let mut story = Story::of(seed).halved(words.halved);
+    if let Some(keep) = &words.keep {
+        story = story.keeping(keep);
+    }
+    if words.shrinks.is_some() {
+        let small = shrink(&story);
+        say(&small.command());
+        story = small.story;
+    }
+    say(&format!("seed {seed}: {} hosts, {:?}", story.shape.hosts(), story.plot));
+    for (number, incident) in &story.incidents {
+        say(&format!("  incident {number}: {incident:?}"));
+    }
+    let tale = tell(&story);
+    say(&tale.timeline.join("\n"));
+    say(&format!("{} s of virtual time", tale.took.as_secs()));
+    verdict(&tale)
+}
+
+fn verdict(tale: &Tale) -> ExitCode {
+    for violation in &tale.violations {
+        say(&format!("VIOLATION {violation}"));
+    }
+    if tale.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Plants each bug, and tells stories until the checkers find it.
+fn planted(words: &Words) -> ExitCode {
+    let (from, count) = (words.from.unwrap_or(1), words.seeds.unwrap_or(2_000));
+    let mut missed = 0;
+    for bug in Planted::ALL {
+        let found = (from..from + count).find_map(|seed| {
+            let tale = tell_with(&Story::of(seed), Some(bug));
+            tale.violations.first().map(|violation| (seed, violation.clone()))
+        });
+        if let Some((seed, violation)) = found {
+            say(&format!("{bug:?}: seed {seed}: {violation}"));
+        } else {
+            missed += 1;
+            say(&format!("{bug:?}: NOT FOUND in {count} seeds"));
+        }
+    }
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Tells many stories, each on one thread.
+fn many(words: &Words) -> ExitCode {
+    let (from, count) = (words.from.unwrap_or(1), words.seeds.unwrap_or(500));
+    let next = AtomicU64::new(from);
+    let failed: Mutex<Vec<(u64, Tale)>> = Mutex::new(Vec::new());
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = words.threads.unwrap_or(u64::try_from(cores).unwrap_or(1));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let enough = failed.lock().is_ok_and(|f| f.len() >= MOST_FAILURES);
+                    if seed >= from + count || enough {
+                        return;
+                    }
+                    let tale = tell(&Story::of(seed));
+                    if !tale.violations.is_empty()
+                        && let Ok(mut failed) = failed.lock()
+                    {
+                        failed.push((seed, tale));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_default();
+    for (seed, tale) in &failed {
+        let first = tale.violations.first().map_or("", String::as_str);
+        say(&format!("seed {seed}: {first}"));
+        say(&format!("  serin-sim --seed {seed} --shrink"));
+    }
+    say(&format!("{count} seeds from {from}: {} with violations", failed.len()));
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints a line; whoever has read enough closes the pipe.
+fn say(text: &str) {
+    let _closed = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,37 @@
+//! Seeds that once went wrong, and bugs that must be found.
+
+use serin_sim::seeds::{Planted, Story, tell, tell_with};
+
+fn is_clean(seed: u64, incidents: &[usize]) {
+    let tale = tell(&Story::of(seed).keeping(incidents));
+    assert!(tale.violations.is_empty(), "{:?}\n{}", tale.violations, tale.timeline.join("\n"));
+}
+
+#[test]
+fn config_management_that_a_cancelled_run_left_stopped_is_started_by_the_next() {
+    // A run to main recorded the version and was given up; the next one had nothing to record, and forgot the hosts
+    // that only read the record.
+    is_clean(283, &[5]);
+    is_clean(370, &[3]);
+}
+
+#[test]
+fn a_rollback_that_goes_on_where_another_was_given_up_starts_config_management_of_the_deploy_host()
+{
+    is_clean(1698, &[0]);
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    for bug in Planted::ALL {
+        let found = |seed: &u64| !tell_with(&Story::of(*seed), Some(bug)).violations.is_empty();
+        assert!((1..60).any(|seed| found(&seed)), "nobody found {bug:?}");
+    }
+}
+
+#[test]
+fn a_seed_is_the_same_story_each_time() {
+    for seed in [1, 4, 42] {
+        assert_eq!(tell(&Story::of(seed)).timeline, tell(&Story::of(seed)).timeline);
+    }
+}
