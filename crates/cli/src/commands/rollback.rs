@@ -368,7 +368,6 @@ mod tests {
             patching: None,
             queue: None,
             overlays: Vec::new(),
-            queue: None,
             tolerated: BTreeMap::new(),
             why: None,
         }
