@@ -265,3 +265,48 @@ fn the_last_run_that_changed_a_fleet_is_known() {
     let main = History(&runs).last_change(&of("production"), &of("main"));
     assert_eq!(main, Some(&of("r-2")), "a rollback that has begun nothing has changed nothing");
 }
+
+fn give_up(world: &mut World) {
+    let (by, why) = ("ada".to_owned(), "once more".to_owned());
+    world.input(serin_engine::Input::Command(serin_engine::Command::Cancel { by, why })).unwrap();
+}
+
+#[test]
+fn a_run_that_was_given_up_and_begun_again_goes_back_as_one() {
+    let (mut world, mut runs, before) = half_promoted();
+    give_up(&mut world);
+    runs.pop();
+    runs.push((of("r-2"), world.run.clone()));
+    let again = World::new(world.truth.clone());
+    let already = versions(&again);
+    let again = halted(until(again, |world| installed(world, "install") == 1));
+    assert!(versions(&again) != already, "it has changed another host");
+    runs.push((of("r-3"), again.run.clone()));
+    let place = Scope::Place(of("production"), None);
+    assert_eq!(History(&runs).way_back(&place).unwrap().undoes, [of("r-2"), of("r-3")].into());
+    let mut back = roll_back(&again, &runs, &place, Pace::Careful).unwrap();
+    back.drive();
+    assert_eq!(back.run.status, Status::Finished);
+    assert_eq!(versions(&back), before);
+}
+
+#[test]
+fn an_earlier_run_of_the_same_build_that_has_changed_the_database_for_good_counts() {
+    let (world, mut runs) = promoted();
+    let first = until(world, |world| installed(world, "migrate-post-deployment") == 1);
+    let mut first = halted(first);
+    give_up(&mut first);
+    runs.push((of("r-2"), first.run.clone()));
+    // Somebody has put a host back by hand, and the build is run once more.
+    let mut truth = first.truth.clone();
+    let seen = truth.host("web-01.production");
+    seen.package = serin_model::PackageState::Installed(of("1.0"));
+    let again = World::new(truth);
+    let again = halted(until(again, |world| installed(world, "install") == 1));
+    runs.push((of("r-3"), again.run.clone()));
+    let refused = History(&runs).way_back(&Scope::Place(of("production"), None));
+    assert!(
+        matches!(&refused, Err(NoWayBack::PointOfNoReturn { run, .. }) if *run == of("r-2")),
+        "{refused:?}"
+    );
+}
