@@ -283,10 +283,24 @@ impl<'a> Sharing<'a> {
     ) -> Result<Weights, ShareError> {
         let mut weights = Weights::new();
         for (backend, own) in self.own_servers(&lb.name) {
+            let (others, live) = sums(seen, backend, &own);
             let weight = if percent == 0 {
+                let serves = |server: &&LbServer| {
+                    let found = server_of(seen, backend, &server.server);
+                    found.is_some_and(|found| is_live(found) && found.weight > 0)
+                };
+                // Who is left alone in a backend would leave its users with nobody.
+                if others == 0 && own.iter().any(serves) {
+                    let (fleet, lb) = (self.fleet, &lb.name);
+                    return Err(ShareError::Unfit(Reason::Unexpected {
+                        expected: format!(
+                            "a server of another fleet that is UP in {lb}:{backend} before {fleet} gets nothing"
+                        ),
+                        found: "none".to_owned(),
+                    }));
+                }
                 0
             } else {
-                let (others, live) = sums(seen, backend, &own);
                 if others == 0 || live == 0 {
                     let (fleet, lb) = (self.fleet, &lb.name);
                     return Err(ShareError::Unfit(Reason::Unexpected {

@@ -1,13 +1,16 @@
 //! A run's step that sets a share of traffic: what `crate::share` computes, with a step's outcome.
 
-use super::{Act, Performed, Stop, already, done, stopped};
+use super::{Act, Performed, Stop, already, done, stopped, unexpected};
 use crate::ports::{Fence, PortError, Ports};
 use crate::share::{ShareError, Sharing, Told, measured_text};
 use serin_engine::Outcome;
-use serin_model::{Environment, FleetName, Reason};
+use serin_model::{Environment, FleetName, Pace, Reason};
 
 pub(super) async fn set(act: &Act, fleet: &FleetName, percent: u8) -> Performed {
     let sharing = Sharing { ports: &act.ports, environment: act.environment()?, fleet };
+    if percent == 0 && act.plan.pace == Pace::Expedited {
+        return zero_now(act, sharing).await;
+    }
     let told = sharing.set(act.fence, percent).await?;
     let shares: Vec<String> = told.computed.iter().map(ToString::to_string).collect();
     let mut seen = format!("{fleet} is meant to get {percent}%; by weight {}", shares.join(", "));
@@ -15,6 +18,18 @@ pub(super) async fn set(act: &Act, fleet: &FleetName, percent: u8) -> Performed 
         seen = format!("{seen}; {}", measured_text(&sharing.measure().await?));
     }
     if told.changed { done(seen) } else { already(seen) }
+}
+
+/// At the expedited pace nobody waits for others to be UP: what the fleet has is to go, whatever is left.
+async fn zero_now(act: &Act, sharing: Sharing<'_>) -> Performed {
+    sharing.zero(act.fence).await?;
+    let parts = sharing.look().await?;
+    match parts.iter().find(|part| part.own > 0) {
+        Some(part) => {
+            unexpected(format!("{} without shared traffic", sharing.fleet), part.to_string())
+        }
+        None => done(format!("{} gets nothing of what it shares", sharing.fleet)),
+    }
 }
 
 /// Takes a fleet's share of traffic away, as a halt does.

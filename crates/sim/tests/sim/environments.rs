@@ -6,11 +6,12 @@ use serin_model::{
     EnvironmentName, FreezeWindow, HoldId, MidRun, Overriding, Reason, RunId, WindowTime,
 };
 use serin_runtime::environment::{EnvironmentRequest, Want, windows};
+use serin_runtime::ports::Fence;
 use serin_runtime::share::Sharing;
 use serin_sim::installation::{name, topology};
 use serin_sim::scenario::Acting;
 use serin_sim::world::BEGIN;
-use serin_sim::{Command, Ended, Faults, Report, Scenario, Sim};
+use serin_sim::{Command, Ended, Fault, Faults, Report, Scenario, Sim};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -287,6 +288,26 @@ fn a_share_is_refused_for_a_fleet_that_is_no_canary_and_above_a_hundred() {
             assert_eq!(decided.refused, Some(refused));
         }
         assert!(moment.stream().state.shares.is_empty());
+    });
+}
+
+#[test]
+fn a_canary_that_serves_alone_keeps_its_traffic() {
+    let died = |host: &str| {
+        let host = name(host);
+        (Duration::from_secs(1), Fault::HostDies { host, back_after: None })
+    };
+    block_on(async {
+        let main = ["web-01.gprd", "web-02.gprd", "api-01.gprd"].map(died);
+        let sim = Sim::new(SEED, Faults { at: main.to_vec(), ..Faults::default() });
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        let (ports, topology) = (sim.ports(), topology());
+        let environment = &topology.environments[&environment("production")];
+        let sharing = Sharing { ports: &ports, environment, fleet: &name("canary") };
+        let before = canary(&sim).await;
+        let refused = sharing.set(Fence(1), 0).await.unwrap_err().to_string();
+        assert!(refused.contains("before canary gets nothing"), "{refused}");
+        assert_eq!(canary(&sim).await, before);
     });
 }
 
