@@ -2,7 +2,7 @@
 
 use crate::order;
 use crate::report::{Note, PlanError, PlanReport};
-use crate::stages::{Leaves, Stages};
+use crate::stages::{Leaves, Stages, started};
 use serin_model::{
     Action, Back, Build, BuildKind, DebVersion, Environment, EnvironmentName, HostName, LbServer,
     Observed, Overlay, Pace, PatchId, Patching, Phase, Pipeline, PlacedOverlay, Plan, Stage,
@@ -150,6 +150,7 @@ fn stages(request: Request<'_>, report: &mut PlanReport) -> Result<Vec<Stage>, P
         }
         planned.push((spec, stages, work));
     }
+    let started = started(planned.iter().flat_map(|(_, _, work)| work));
     let environments: Vec<&EnvironmentName> =
         planned.iter().map(|(_, stages, _)| stages.environment()).collect();
     let with_gates =
@@ -158,6 +159,10 @@ fn stages(request: Request<'_>, report: &mut PlanReport) -> Result<Vec<Stage>, P
             let returns =
                 environments.iter().skip(index + 1).any(|name| *name == stages.environment());
             let leaves = if returns { Leaves::Nothing } else { Leaves::Environment };
+            let left = match leaves {
+                Leaves::Environment => stages.left_stopped(&started),
+                Leaves::Nothing => None,
+            };
             Stage {
                 number: spec.number,
                 title: spec.title.clone(),
@@ -166,6 +171,7 @@ fn stages(request: Request<'_>, report: &mut PlanReport) -> Result<Vec<Stage>, P
                     .into_iter()
                     .chain(stages.exposure())
                     .chain(work)
+                    .chain(left)
                     .chain(stages.gates(leaves))
                     .collect(),
             }

@@ -3,9 +3,12 @@
 //! Order of work in an environment: stop config management, record the version, check every host, then change them,
 //! then start config management where a host runs what the record says.
 
+mod back;
 mod gates;
 mod notes;
 mod patches;
+
+pub(crate) use back::started;
 
 use crate::plan::Request;
 use crate::report::{Note, PlanError, PlanReport};

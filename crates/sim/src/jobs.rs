@@ -7,7 +7,7 @@ use crate::faults::Trouble;
 use crate::host::Machine;
 use crate::installation::{POST_DEPLOYMENT, REGULAR};
 use crate::world::{Happening, World};
-use serin_model::{CarriedState, HostName, PackageState, RunId, ServiceName, StepId};
+use serin_model::{Build, CarriedState, HostName, PackageState, RunId, ServiceName, StepId};
 use serin_runtime::ports::{CommandEnd, Fence, Job, JobEnd, JobState, PortError, Work};
 use std::time::Duration;
 
@@ -114,12 +114,19 @@ impl World {
         Ok(job.attempt)
     }
 
+    fn has(&self, host: &HostName, build: &Build) -> bool {
+        let installed = PackageState::Installed(build.version.clone());
+        self.hosts.get(host).is_some_and(|machine| machine.package == installed)
+    }
+
     /// Puts what a job does, and its end, on the list of what happens.
     fn begin(&mut self, job: &Job, key: (RunId, StepId), trouble: Option<Trouble>) {
         let fails = trouble == Some(Trouble::Fails);
         let (host, attempt) = (job.host.clone(), job.attempt);
         let takes = match (&job.work, words(&job.work).as_slice()) {
             (Work::Fetch(_), _) => self.random.millis(1_500, 4_000),
+            // The wrapper looks first.
+            (Work::Install(build), _) if self.has(&host, build) => Duration::from_millis(200),
             (Work::Install(_), _) => {
                 let unpacks = self.waits_for_dpkg(&host) + self.random.millis(1_000, 3_000);
                 let (host, job) = (host.clone(), key.clone());
@@ -249,6 +256,8 @@ impl World {
                 machine.fetched.insert(build.version.clone());
             }
             (Work::Fetch(_), _) => {}
+            (Work::Install(build), _)
+                if machine.package == PackageState::Installed(build.version.clone()) => {}
             (Work::Install(build), _) => {
                 if !machine.fetched.contains(&build.version) {
                     status = 100;

@@ -156,3 +156,27 @@ fn every_host_is_prepared_first_even_if_the_first_stage_changes_a_record_only() 
     assert!(fetch < install, "{steps:?}");
     assert_eq!(steps.iter().filter(|name| **name == "fetch").count(), 4);
 }
+
+#[test]
+fn a_rollback_starts_config_management_where_the_undone_run_had_only_stopped_it() {
+    let mut installation = on_canary();
+    go_back(&mut installation, Pace::Careful);
+    for host in ["web-02.production", "gitaly-01.production"] {
+        installation.host(host).config_management = serin_model::ConfigManagementState::Stopped;
+    }
+    // One of them has something else than its record says: it stays stopped, and a person decides.
+    let other = serin_model::PackageState::Installed(of("0.9"));
+    installation.host("gitaly-01.production").package = other;
+    for pace in [Pace::Careful, Pace::Expedited] {
+        installation.pace = pace;
+        let (back, _) = plan(request(&installation)).unwrap();
+        assert_eq!(check_plan(&back), []);
+        let started = back.steps().filter(|(_, lane, step)| {
+            step.action.name() == "start-config-management"
+                && lane.subject.to_string() == "web-02.production"
+        });
+        assert_eq!(started.count(), 1);
+        let gitaly = |lane: &serin_model::Lane| lane.subject.to_string().starts_with("gitaly");
+        assert!(!back.steps().any(|(_, lane, _)| gitaly(lane)));
+    }
+}
