@@ -21,6 +21,22 @@ fn a_rollback_that_goes_on_where_another_was_given_up_starts_config_management_o
     is_clean(1698, &[0]);
 }
 
+fn whole_is_clean(seed: u64) {
+    let tale = tell(&Story::of(seed));
+    assert!(tale.violations.is_empty(), "{:?}\n{}", tale.violations, tale.timeline.join("\n"));
+}
+
+#[test]
+fn a_rollback_asks_earlier_runs_of_the_same_build_for_the_point_of_no_return() {
+    whole_is_clean(6121);
+}
+
+#[test]
+fn a_rollback_starts_config_management_that_the_undone_run_had_only_stopped() {
+    is_clean(3711, &[2, 6]);
+    [2626, 2729, 4457, 6239, 7268].into_iter().for_each(whole_is_clean);
+}
+
 #[test]
 fn every_planted_bug_is_found() {
     for bug in Planted::ALL {
