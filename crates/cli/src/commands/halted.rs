@@ -5,7 +5,8 @@ use crate::context::Context;
 use crate::show::line;
 use serin_engine::Run;
 use serin_model::{
-    Action, EnvironmentName, MigrationKind, PatchDirection, Plan, Reason, RunId, verdict::seconds,
+    Action, EnvironmentName, Lane, MigrationKind, PatchDirection, Plan, Reason, RunId, Stage,
+    verdict::seconds,
 };
 
 pub(crate) async fn say(context: &Context, id: &RunId, run: &Run, reason: &Reason) {
@@ -28,6 +29,13 @@ pub(crate) async fn say(context: &Context, id: &RunId, run: &Run, reason: &Reaso
     };
     let rest = about(rest(run));
     line(format!("  serin resume {id} --reason …   tries again what failed, and goes on{rest}"));
+    if let Some((environment, plan)) = stage_to_finish(run) {
+        let stage = about(plan);
+        line(format!(
+            "  serin hold place {environment} --reason …, and then serin resume   finishes the roles of this stage, and stops \
+             before the next{stage}"
+        ));
+    }
     line(format!("  serin cancel {id} --reason …   gives it up, and frees the environment"));
     if let Some(environment) = can_go_back(run) {
         let back = about(changed(run, environment));
@@ -53,6 +61,24 @@ fn rest(run: &Run) -> Plan {
     only(run, |_, lane| run.next(lane).is_some())
 }
 
+/// The rest of the stage in which some hosts have changed, if another stage there comes after it: a hold stops the run at
+/// that one's guard.
+fn stage_to_finish(run: &Run) -> Option<(&EnvironmentName, Plan)> {
+    let (current, _, _) = run.current()?;
+    let changed = |stage: &Stage, lane: &Lane| {
+        stage.number == current.number
+            && lane.steps.iter().any(|step| {
+                matches!(step.action, Action::Install { .. }) && run.attempts(&step.id) > 0
+            })
+    };
+    let later =
+        |stage: &&Stage| stage.number > current.number && stage.environment == current.environment;
+    let begun = run.plan.steps().any(|(stage, lane, _)| changed(stage, lane));
+    let rest = only(run, |stage, lane| stage.number == current.number && run.next(lane).is_some());
+    (begun && run.plan.stages.iter().any(|stage| later(&stage)))
+        .then_some((&current.environment, rest))
+}
+
 /// What a run has changed in an environment, as a plan that changes as much.
 fn changed(run: &Run, environment: &EnvironmentName) -> Plan {
     only(run, |stage, lane| {
@@ -64,10 +90,10 @@ fn changed(run: &Run, environment: &EnvironmentName) -> Plan {
     })
 }
 
-fn only(run: &Run, wanted: impl Fn(&serin_model::Stage, &serin_model::Lane) -> bool) -> Plan {
+fn only(run: &Run, wanted: impl Fn(&Stage, &Lane) -> bool) -> Plan {
     let mut plan = run.plan.clone();
     for stage in &mut plan.stages {
-        let of = serin_model::Stage { phases: Vec::new(), ..stage.clone() };
+        let of = Stage { phases: Vec::new(), ..stage.clone() };
         for phase in &mut stage.phases {
             phase.lanes.retain(|lane| wanted(&of, lane));
         }
