@@ -7,7 +7,7 @@ use crate::failure::{Code, Failure, chain};
 use crate::show::{line, progress::Progress};
 use serin_engine::{Command, Run};
 use serin_journal::{LeaseRefused, Scope};
-use serin_model::{EnvironmentName, Pipeline, Reason, RunId};
+use serin_model::{EnvironmentName, PatchDirection, Pipeline, Reason, RunId};
 use serin_runtime::inbox::{Ask, Request};
 use serin_runtime::ports::Ports;
 use serin_runtime::{AdoptError, Controller, Ended, records};
@@ -224,10 +224,12 @@ pub(crate) async fn drive(
     let interrupts = tokio::spawn(interrupts(id.clone(), sender));
     let ended = controller.drive(commands).await;
     interrupts.abort();
-    if matches!(ended, Ended::Finished) {
+    let finished = matches!(ended, Ended::Finished);
+    let code = say_end(context, &id, controller.run(), ended).await;
+    if finished {
         patch::finished(context, &controller.run().plan).await?;
     }
-    Ok(say_end(context, &id, controller.run(), ended).await)
+    Ok(code)
 }
 
 fn not_adopted(id: &RunId, error: AdoptError) -> Failure {
@@ -290,13 +292,24 @@ async fn say_end(context: &Context, id: &RunId, run: &Run, ended: Ended) -> Code
     match ended {
         Ended::Finished => {
             let last = run.plan.stages.last().map_or("", |stage| stage.title.as_str());
-            say(match &run.plan.back {
-                Some(back) => format!(
+            say(match (&run.plan.back, &run.plan.patching) {
+                (None, Some(patching)) => {
+                    let (count, patch) = (patching.hosts.len(), patching.patch.short());
+                    match patching.direction {
+                        PatchDirection::Apply => {
+                            format!("\nrun {id} is finished: {count} host(s) carry patch {patch}")
+                        }
+                        PatchDirection::Remove => {
+                            format!("\nrun {id} is finished: patch {patch} is off {count} host(s)")
+                        }
+                    }
+                }
+                (Some(back), _) => format!(
                     "\nrun {id} is finished: {} host(s) have what they had before {}",
                     back.hosts.len(),
                     back.undoes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
                 ),
-                None => {
+                (None, None) => {
                     format!("\nrun {id} is finished: {} has passed {last}", run.plan.build.version)
                 }
             });

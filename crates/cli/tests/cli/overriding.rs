@@ -1,48 +1,6 @@
 //! A run that a hold stops, and people who let it through.
 
 use crate::support::World;
-use serin_journal::SqliteJournal;
-use serin_model::{
-    Action, Build, BuildKind, Lane, Pace, Phase, Plan, Stage, Step, StepId, Subject, Timestamp,
-};
-use std::collections::BTreeMap;
-use std::path::Path;
-
-/// Records a run of a plan that is nothing but a guard in production, which needs no host.
-async fn guard_alone(world: &World) {
-    let config = serin_config::load(Path::new(&world.path("serin.toml"))).unwrap();
-    let guard =
-        Step { id: StepId::new(1, "environment", &Action::Guard, None), action: Action::Guard };
-    let lane = Lane { subject: Subject::Environment, steps: vec![guard] };
-    let stage = Stage {
-        number: 1,
-        title: "look".to_owned(),
-        environment: "production".parse().unwrap(),
-        phases: vec![Phase { title: "guard".to_owned(), lanes: vec![lane] }],
-    };
-    let plan = Plan {
-        pipeline: "to-canary".parse().unwrap(),
-        build: Build {
-            package: config.topology.package.clone(),
-            version: "16.2.0-ee.0".parse().unwrap(),
-            sha256: "ab".repeat(32).parse().unwrap(),
-            size: 1,
-            kind: BuildKind::Official,
-        },
-        topology: config.topology,
-        stages: vec![stage],
-        pace: Pace::Careful,
-        back: None,
-        patching: None,
-        overlays: Vec::new(),
-        tolerated: BTreeMap::new(),
-        why: None,
-        queue: None,
-    };
-    let journal = SqliteJournal::open(Path::new(&world.path("journal.db"))).unwrap();
-    let now = Timestamp::from_millis(1_000);
-    serin_runtime::start(&journal, plan, "mira", now).await.unwrap();
-}
 
 #[tokio::test]
 async fn a_run_that_a_hold_stops_goes_on_when_two_people_override_it() {
@@ -50,7 +8,7 @@ async fn a_run_that_a_hold_stops_goes_on_when_two_people_override_it() {
         "roundrobin",
         "[environments.production.policy]\nsecond_person = true\n",
     );
-    guard_alone(&world).await;
+    world.record(1, None).await;
     let placed = ["hold", "place", "production", "--reason", "patching"];
     world.serin(&placed).is(0, &["accepted: h-1"]);
     let held = "production/h-1: mira holds production until it is lifted: patching";

@@ -1,52 +1,17 @@
 //! New builds while others are busy.
 
 use crate::support::World;
-use serin_journal::SqliteJournal;
-use serin_model::{
-    Action, Build, BuildKind, Lane, Pace, Phase, Plan, Queue, Stage, Step, StepId, Subject,
-    Timestamp, WhenBusy,
-};
-use std::collections::BTreeMap;
-use std::path::Path;
+use serin_model::{Queue, WhenBusy};
 use std::time::Duration;
 
 /// Records a run that waits for production, where it only has a guard; it goes on for a run that was outdated.
 async fn waits(world: &World, first: &str) {
-    let config = serin_config::load(Path::new(&world.path("serin.toml"))).unwrap();
-    let guard =
-        Step { id: StepId::new(5, "environment", &Action::Guard, None), action: Action::Guard };
-    let lane = Lane { subject: Subject::Environment, steps: vec![guard] };
-    let stage = Stage {
-        number: 5,
-        title: "look".to_owned(),
-        environment: "production".parse().unwrap(),
-        phases: vec![Phase { title: "guard".to_owned(), lanes: vec![lane] }],
+    let queue = Queue {
+        when_busy: WhenBusy::QueueLatest,
+        baked_for: Duration::from_hours(1),
+        first: Some(first.parse().unwrap()),
     };
-    let plan = Plan {
-        pipeline: "to-canary".parse().unwrap(),
-        build: Build {
-            package: config.topology.package.clone(),
-            version: "16.2.0-ee.0".parse().unwrap(),
-            sha256: "ab".repeat(32).parse().unwrap(),
-            size: 1,
-            kind: BuildKind::Official,
-        },
-        topology: config.topology,
-        stages: vec![stage],
-        pace: Pace::Careful,
-        back: None,
-        tolerated: BTreeMap::new(),
-        why: None,
-        patching: None,
-        overlays: Vec::new(),
-        queue: Some(Queue {
-            when_busy: WhenBusy::QueueLatest,
-            baked_for: Duration::from_hours(1),
-            first: Some(first.parse().unwrap()),
-        }),
-    };
-    let journal = SqliteJournal::open(Path::new(&world.path("journal.db"))).unwrap();
-    serin_runtime::start(&journal, plan, "mira", Timestamp::from_millis(1_000)).await.unwrap();
+    world.record(5, Some(queue)).await;
 }
 
 #[tokio::test]

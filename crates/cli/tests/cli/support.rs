@@ -1,6 +1,12 @@
 //! A configuration, a journal and, if wanted, a HAProxy for one test.
 
 use rustix::process::{Pid, Signal, kill_process};
+use serin_journal::SqliteJournal;
+use serin_model::{
+    Action, Build, BuildKind, Lane, Pace, Phase, Plan, Queue, Stage, Step, StepId, Subject,
+    Timestamp,
+};
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -122,6 +128,42 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
         command.env_remove("SUDO_USER").env("USER", "mira").env("TZ", "UTC");
         command.current_dir(Path::new("/"));
         command
+    }
+
+    /// Records a run of a plan that is nothing but a guard in production, which needs no host.
+    pub(crate) async fn record(&self, stage: u32, queue: Option<Queue>) {
+        let config = serin_config::load(Path::new(&self.path("serin.toml"))).unwrap();
+        let action = Action::Guard;
+        let guard = Step { id: StepId::new(stage, "environment", &action, None), action };
+        let lane = Lane { subject: Subject::Environment, steps: vec![guard] };
+        let stage = Stage {
+            number: stage,
+            title: "look".to_owned(),
+            environment: "production".parse().unwrap(),
+            phases: vec![Phase { title: "guard".to_owned(), lanes: vec![lane] }],
+        };
+        let plan = Plan {
+            pipeline: "to-canary".parse().unwrap(),
+            build: Build {
+                package: config.topology.package.clone(),
+                version: "16.2.0-ee.0".parse().unwrap(),
+                sha256: "ab".repeat(32).parse().unwrap(),
+                size: 1,
+                kind: BuildKind::Official,
+            },
+            topology: config.topology,
+            stages: vec![stage],
+            pace: Pace::Careful,
+            back: None,
+            patching: None,
+            overlays: Vec::new(),
+            tolerated: BTreeMap::new(),
+            why: None,
+            queue,
+        };
+        let journal = SqliteJournal::open(Path::new(&self.path("journal.db"))).unwrap();
+        let now = Timestamp::from_millis(1_000);
+        serin_runtime::start(&journal, plan, "mira", now).await.unwrap();
     }
 
     /// Asks HAProxy something.

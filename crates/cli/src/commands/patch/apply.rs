@@ -225,7 +225,7 @@ pub(super) fn changes_nothing(plan: &Plan) -> bool {
     plan.steps().all(|(_, _, step)| step.action.patch().is_none())
 }
 
-/// Returns what earlier runs have put on hosts, for each host that carries a patch; the others are left out.
+/// Returns what an earlier run has put on hosts that have a build, so that it can be taken off them.
 pub(super) fn carried(
     runs: &[(RunId, Run)],
     patch: &PatchId,
