@@ -23,6 +23,7 @@ mod host;
 mod jobs;
 mod ledger;
 mod check;
+mod endings;
 mod process;
 mod ports;
 mod journal;

@@ -155,13 +155,17 @@ impl ProcessHandle {
 /// # Panics
 /// When no tokio runtime can be made.
 pub fn simulate(scenario: &Scenario) -> Report {
+    in_virtual_time(async { Sim::new(scenario.seed, scenario.faults.clone()).tell(scenario).await })
+}
+
+/// Has a future happen on one thread, with a clock that stands still until everybody waits.
+fn in_virtual_time<T>(story: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime without I/O needs nothing from the system");
-    runtime
-        .block_on(async { Sim::new(scenario.seed, scenario.faults.clone()).tell(scenario).await })
+    runtime.block_on(story)
 }
 
 impl Sim {

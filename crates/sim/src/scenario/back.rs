@@ -1,7 +1,7 @@
 //! Rollbacks: a run that halted is given up, and everything that it touched in its environment goes back.
 
 use super::plans::With;
-use super::{AfterHalt, Ending, MOST_CONTROLLERS, Report, Scenario, Sim};
+use super::{AfterHalt, Ending, MOST_CONTROLLERS, Report, Scenario, Sim, in_virtual_time};
 use crate::installation;
 use serin_engine::{Command, History, NoWayBack, Run, Scope, WayBack};
 use serin_journal::Journal;
@@ -16,12 +16,7 @@ use std::collections::BTreeSet;
 /// # Panics
 /// When no tokio runtime can be made.
 pub fn simulate_rollback(scenario: &Scenario, pace: Pace) -> Option<Report> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without I/O needs nothing from the system");
-    runtime.block_on(async {
+    in_virtual_time(async {
         Sim::new(scenario.seed, scenario.faults.clone()).roll_back(scenario, pace).await
     })
 }

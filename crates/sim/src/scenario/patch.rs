@@ -1,6 +1,6 @@
 //! Patches: a run about one and nothing else, on everything that an environment runs.
 
-use super::{Ending, Report, Scenario, Sim};
+use super::{Ending, Report, Scenario, Sim, in_virtual_time};
 use crate::installation;
 use serin_model::{
     Build, EnvironmentName, FileChange, Overlay, Pace, Patch, PatchDirection, PatchId, PatchedFile,
@@ -15,12 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// # Panics
 /// When no tokio runtime can be made.
 pub fn simulate_patch(scenario: &Scenario, pace: Pace) -> Report {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without I/O needs nothing from the system");
-    runtime.block_on(async {
+    in_virtual_time(async {
         let sim = Sim::new(scenario.seed, scenario.faults.clone());
         sim.patch(scenario, pace, PatchDirection::Apply).await
     })

@@ -1,7 +1,7 @@
 //! Promotions: after a healthy run of `to-canary`, a run of `to-main` with everything that the scenario has in store.
 
 use super::plans::With;
-use super::{Ending, Report, Scenario, Sim};
+use super::{Ending, Report, Scenario, Sim, in_virtual_time};
 use crate::installation;
 use serin_model::Pace;
 use std::collections::BTreeSet;
@@ -12,12 +12,7 @@ use std::collections::BTreeSet;
 /// # Panics
 /// When no tokio runtime can be made.
 pub fn simulate_promotion(scenario: &Scenario) -> Report {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without I/O needs nothing from the system");
-    runtime.block_on(async {
+    in_virtual_time(async {
         Sim::new(scenario.seed, scenario.faults.clone()).promote(scenario).await
     })
 }
