@@ -5,6 +5,7 @@
 //! checked and shows the result of before.
 
 use crate::faults::Trouble;
+use crate::installation::Setting;
 use crate::world::{Happening, World};
 use serin_model::{
     AdminState, BackendName, Environment, HostName, LbName, LbObservation, LoadBalancer,
@@ -12,12 +13,10 @@ use serin_model::{
 };
 use serin_runtime::ports::{Fence, PortError};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Sessions of a server that takes traffic.
 const BUSY: u32 = 3;
-
-/// A server that takes traffic has a new session so often.
-const SESSION_EVERY_MS: u64 = 100;
 
 /// The weight that the configuration gives every server.
 const CONFIGURED: u32 = 100;
@@ -33,6 +32,8 @@ pub(crate) struct Balancer {
     pub(crate) reloaded: Option<Timestamp>,
     worker: u64,
     counted: Timestamp,
+    /// A server that takes traffic has a new session so often.
+    session_every: Duration,
     leaving_until: Timestamp,
     leaving: BTreeMap<(BackendName, ServerName), u32>,
 }
@@ -72,7 +73,7 @@ impl Server {
 }
 
 impl Balancer {
-    pub(crate) fn new(environment: &Environment, lb: &LoadBalancer) -> Self {
+    pub(crate) fn new(environment: &Environment, lb: &LoadBalancer, setting: &Setting) -> Self {
         let mut servers = BTreeMap::new();
         for (_, host) in environment.hosts() {
             for server in host.servers.iter().filter(|server| server.lb == lb.name) {
@@ -98,7 +99,8 @@ impl Balancer {
             cut_until: Timestamp::from_millis(0),
             reloaded: None,
             worker: 1,
-            counted: crate::world::BEGIN,
+            counted: setting.begin,
+            session_every: setting.session_every,
             leaving_until: Timestamp::from_millis(0),
             leaving: BTreeMap::new(),
         }
@@ -108,7 +110,8 @@ impl Balancer {
     fn count(&mut self, now: Timestamp) {
         let millis = now.since(self.counted).as_millis();
         self.counted = now;
-        let came = u64::try_from(millis).unwrap_or(u64::MAX) / SESSION_EVERY_MS;
+        let came = millis / self.session_every.as_millis().max(1);
+        let came = u64::try_from(came).unwrap_or(u64::MAX);
         for server in self.servers.values_mut().filter(|s| s.is_up() && s.weight > 0) {
             server.total += came;
         }
@@ -211,7 +214,7 @@ impl World {
     }
 
     fn change(&mut self, host: &HostName, key: &(BackendName, ServerName), change: &Change) {
-        let linger = self.random.millis(200, 4_000);
+        let linger = self.latencies.sessions.draw(&mut self.random);
         let first_check = self.random.millis(100, 1_900);
         let now = self.now;
         let Some(server) =

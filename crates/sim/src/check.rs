@@ -149,9 +149,10 @@ impl World {
         let applied = |id: &&&str| {
             self.databases.get(&environment).is_some_and(|db| db.applied.contains_key(**id))
         };
-        let migrates = self.hosts.iter().any(|(name, machine)| {
-            machine.environment == environment && name.as_str().starts_with("deploy-")
-        });
+        let topology = Arc::clone(&self.topology);
+        let hosts = topology.environments.get(&environment).into_iter().flat_map(Environment::hosts);
+        let migrates = topology.profile.migrations.is_some()
+            && hosts.flat_map(|(_, host)| topology.roles_of(host)).any(|role| role.migrations);
         if new && migrates && !REGULAR.iter().all(|id| applied(&id)) {
             self.violation(format!("{host} was to run the build before its migrations"));
         }

@@ -4,9 +4,11 @@
 //! controller dies by the number of a journal append. Effects and appends are numbered from 1, in order, over all
 //! controllers of a scenario; a baseline run without faults shows what each number is.
 
+use crate::strikes::{Moment, Strike};
 use serin_journal::FailMode;
 use serin_model::{EnvironmentName, HostName};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 /// What goes wrong with the effects of controllers, and in the world.
@@ -14,6 +16,8 @@ use std::time::Duration;
 pub struct Faults {
     /// What befalls the world, by the time since it began.
     pub at: Vec<(Duration, Fault)>,
+    /// What happens when steps begin, each once.
+    pub when: Vec<(Moment, Strike)>,
     /// What goes wrong with single effects.
     pub effects: BTreeMap<u64, Trouble>,
     /// What goes wrong with every effect.
@@ -115,6 +119,57 @@ pub enum Trouble {
     ReplyLost,
     /// It happens, and then it is asked for once more.
     Twice,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let long = |lasts: &Duration| serin_model::verdict::seconds(*lasts);
+        match self {
+            Self::HostDies { host, back_after: None } => write!(f, "{host} loses its power"),
+            Self::HostDies { host, back_after: Some(after) } => {
+                write!(f, "{host} loses its power, and boots after {}", long(after))
+            }
+            Self::Cut { host, lasts } => {
+                write!(f, "{host} cannot be reached for {}", long(lasts))
+            }
+            Self::Reload { host } => write!(f, "HAProxy on {host} is reloaded"),
+            Self::Alert { environment, about: None, lasts } => {
+                write!(f, "a critical alert of {environment} fires for {}", long(lasts))
+            }
+            Self::Alert { environment, about: Some(host), lasts } => {
+                write!(f, "an alert of {environment} about {host} fires for {}", long(lasts))
+            }
+            Self::AlertsUnreadable { environment, lasts } => {
+                write!(f, "alerts of {environment} cannot be read for {}", long(lasts))
+            }
+            Self::ThirdVersion { host } => {
+                write!(f, "somebody installs {} on {host}", crate::world::THIRD)
+            }
+            Self::Slow { host, by, lasts } => {
+                write!(f, "{host} answers {} late for {}", long(by), long(lasts))
+            }
+            Self::DpkgLocked { host, lasts } => {
+                write!(f, "somebody holds dpkg's lock on {host} for {}", long(lasts))
+            }
+            Self::PackageGone { lasts } => {
+                write!(f, "the repository does not have the package for {}", long(lasts))
+            }
+            Self::QaHangs { lasts } => write!(f, "QA hangs for {}", long(lasts)),
+            Self::Converges { host } => write!(f, "config management converges on {host}"),
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fails => "fails",
+            Self::RequestLost => "does not arrive",
+            Self::CutInTheMiddle => "begins, and the connection breaks",
+            Self::ReplyLost => "happens, and its answer gets lost",
+            Self::Twice => "happens twice",
+        })
+    }
 }
 
 /// When a controller dies, as by `kill -9`.

@@ -122,6 +122,14 @@ impl Machine {
         }
     }
 
+    /// As if it had always had this version.
+    pub(crate) fn has_always_run(&mut self, version: &DebVersion) {
+        self.package = PackageState::Installed(version.clone());
+        for service in self.services.values_mut() {
+            service.loaded = version.clone();
+        }
+    }
+
     /// Tells whether the host itself would say that it is healthy.
     pub(crate) fn is_healthy(&self, now: Timestamp) -> bool {
         self.up && self.services.values().all(|s| s.pid.is_some() && s.answers_from <= now)

@@ -2,12 +2,14 @@
 //!
 //! It is made by hand rather than read from a file, so that the core can be simulated without the configuration.
 
+use crate::latencies::Latencies;
+use crate::world::BEGIN;
 use serin_model::policy::Migrations;
 use serin_model::{
     AlertSource, Argv, AtDeadline, Attribution, Build, BuildKind, ConfigManagement, DebVersion,
-    Drain, Environment, Exposure, Fleet, Host, HostName, LbServer, Limit, LoadBalancer, Pipeline,
+    Drain, Environment, EnvironmentName, Exposure, Fleet, Host, HostName, LbServer, Limit, LoadBalancer, Pipeline,
     PipelineName, Profile, QaReport, QaSuite, Quiet, Role, RoleName, ServiceAction, ServiceHow,
-    ShareSpec, StageSpec, Topology, VersionRecord, WorkSpec,
+    ShareSpec, StageSpec, Timestamp, Topology, VersionRecord, WorkSpec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -44,7 +46,7 @@ where
     text.parse().expect("names in the simulator are written by hand and tested by every run")
 }
 
-fn argv(text: &str) -> Argv {
+pub(crate) fn argv(text: &str) -> Argv {
     Argv::new(text.split(' ')).expect("commands in the simulator are written by hand")
 }
 
@@ -70,14 +72,46 @@ pub struct Setting {
     pub topology: Arc<Topology>,
     /// The recipes, by name.
     pub pipelines: BTreeMap<PipelineName, Pipeline>,
+    /// The build that is delivered.
+    pub build: Build,
+    /// The version that everything has before.
+    pub old: DebVersion,
+    /// Stages of other pipelines that have brought the build already.
+    pub brought: Vec<StageSpec>,
+    /// Environments whose regular migrations are applied although no stage has applied them.
+    pub migrated: BTreeSet<EnvironmentName>,
+    /// How long work takes.
+    pub latencies: Latencies,
+    /// When the world begins.
+    pub begin: Timestamp,
+    /// A server that takes traffic has a new session so often.
+    pub session_every: Duration,
 }
+
+/// A server that takes traffic has a new session so often, in most worlds.
+const SESSION_EVERY: Duration = Duration::from_millis(100);
 
 impl Setting {
     /// Returns the small installation that most tests use, with `to-canary`.
     pub fn small() -> Self {
         let pipeline = pipeline();
         let pipelines = BTreeMap::from([(pipeline.name.clone(), pipeline)]);
-        Self { topology: Arc::new(topology()), pipelines }
+        Self::of(topology(), pipelines)
+    }
+
+    /// Returns an installation in which everything is quick and runs the version of before.
+    pub(crate) fn of(topology: Topology, pipelines: BTreeMap<PipelineName, Pipeline>) -> Self {
+        Self {
+            topology: Arc::new(topology),
+            pipelines,
+            build: build(),
+            old: name(OLD),
+            brought: Vec::new(),
+            migrated: BTreeSet::new(),
+            latencies: Latencies::quick(),
+            begin: BEGIN,
+            session_every: SESSION_EVERY,
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use crate::faults::Trouble;
 use crate::host::Machine;
 use crate::installation::{POST_DEPLOYMENT, REGULAR};
 use crate::world::{Happening, World};
-use serin_model::{Build, CarriedState, HostName, PackageState, RunId, ServiceName, StepId};
+use serin_model::{
+    Build, CarriedState, HostName, MigrationKind, PackageState, RunId, ServiceName, StepId,
+};
 use serin_runtime::ports::{CommandEnd, Fence, Job, JobEnd, JobState, PortError, Work};
 use std::time::Duration;
 
@@ -124,20 +126,21 @@ impl World {
         let fails = trouble == Some(Trouble::Fails);
         let (host, attempt) = (job.host.clone(), job.attempt);
         let takes = match (&job.work, words(&job.work).as_slice()) {
-            (Work::Fetch(_), _) => self.random.millis(1_500, 4_000),
+            (Work::Fetch(_), _) => self.latencies.fetch.draw(&mut self.random),
             // The wrapper looks first.
             (Work::Install(build), _) if self.has(&host, build) => Duration::from_millis(200),
             (Work::Install(_), _) => {
-                let unpacks = self.waits_for_dpkg(&host) + self.random.millis(1_000, 3_000);
+                let unpacks = self.latencies.unpack.draw(&mut self.random);
+                let unpacks = self.waits_for_dpkg(&host) + unpacks;
                 let (host, job) = (host.clone(), key.clone());
                 self.schedule(unpacks, Happening::Unpacked { host, job, attempt });
-                unpacks + self.random.millis(2_000, 6_000)
+                unpacks + self.latencies.configure.draw(&mut self.random)
             }
             (_, ["gitlab-rake", "db:migrate", kind]) => {
                 return self.migrate(&host, key, attempt, (kind, fails));
             }
             (_, ["gitlab-ctl", "hup" | "restart", service]) if !fails => {
-                let after = self.random.millis(300, 2_500);
+                let after = self.latencies.activate.draw(&mut self.random);
                 let service = service.parse::<ServiceName>();
                 if let Ok(service) = service {
                     let host = host.clone();
@@ -145,8 +148,10 @@ impl World {
                 }
                 Duration::from_millis(200)
             }
-            (_, ["gitlab-ctl", "reconfigure"]) => self.random.millis(1_000, 4_000),
-            _ => self.random.millis(100, 400),
+            (_, ["gitlab-ctl", "reconfigure"]) => {
+                self.latencies.reconfigure.draw(&mut self.random)
+            }
+            _ => self.latencies.command.draw(&mut self.random),
         };
         self.schedule(takes, Happening::JobEnds { host, job: key, attempt });
     }
@@ -166,13 +171,18 @@ impl World {
         (kind, fails): (&str, bool),
     ) {
         let (regular, post_deployment) = self.pending(host).unwrap_or_default();
-        let due = if kind == "regular" { regular } else { post_deployment };
+        let (due, kind) = if kind == "regular" {
+            (regular, MigrationKind::Regular)
+        } else {
+            (post_deployment, MigrationKind::PostDeployment)
+        };
+        let each = self.latencies.of_migration(kind).clone();
         let most = if fails { 1 } else { due.len() };
-        let mut after = self.random.millis(500, 1_000);
+        let mut after = self.latencies.migrations_begin.draw(&mut self.random);
         for id in due.into_iter().take(most) {
             let (host, job) = (host.clone(), key.clone());
             self.schedule(after, Happening::Migrated { host, job, attempt, id });
-            after += self.random.millis(500, 2_000);
+            after += each.draw(&mut self.random);
         }
         let host = host.clone();
         self.schedule(after, Happening::JobEnds { host, job: key, attempt });

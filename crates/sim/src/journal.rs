@@ -4,6 +4,7 @@ use crate::faults::{Faults, Kill};
 use crate::ports::Shared;
 use crate::process::Process;
 use crate::seeds::Planted;
+use crate::strikes::{AFTER, Strike, Then};
 use async_trait::async_trait;
 use serin_engine::Event;
 use serin_journal::{
@@ -11,6 +12,7 @@ use serin_journal::{
     JournalError, Lease, LeaseRefused, Record, RunSummary, Scope,
 };
 use serin_model::{EnvironmentName, RunId, Timestamp};
+use serin_runtime::inbox::{Ask, Request};
 use serin_runtime::records;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,14 +91,19 @@ impl SimJournal {
     }
 
     /// Has the ledger read what was appended.
-    fn read_along(&self, append: &Append<'_>) {
+    fn read_along(&self, append: &Append<'_>) -> Vec<Then> {
+        let mut then = Vec::new();
         let events = Self::parse(append.run, append.records, append.at);
         let mut world = self.shared.now();
+        let mut began = Vec::new();
         let (shown, wrong) = match events {
             Ok(events) => {
                 for event in &events {
                     world.check_fenced(event);
                     world.check_passed(append.run, event);
+                    if let Event::AttemptStarted { step, .. } = event {
+                        began.push(step.clone());
+                    }
                 }
                 let shown: Vec<String> = events.iter().map(show).collect();
                 (shown.join("; "), world.ledger.append(append.run, &events, append.at))
@@ -107,8 +114,36 @@ impl SimJournal {
         for wrong in wrong {
             world.violation(wrong);
         }
+        for step in began {
+            then.extend(world.step_begins(append.run, &step));
+        }
         drop(world);
         self.appends.lock().unwrap_or_else(PoisonError::into_inner).made.push(shown);
+        then
+    }
+
+    /// Has the process die in the middle of the step that has just begun.
+    fn dies_soon(&self) {
+        let (process, shared) = (self.process.clone(), self.shared.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(AFTER).await;
+            if !process.is_dead() {
+                shared.now().befell(&Strike::Dies.to_string());
+                process.kill();
+            }
+        });
+    }
+
+    /// Has a person say that what the run waits for was done.
+    async fn approve(
+        &self,
+        append: &Append<'_>,
+        environment: &EnvironmentName,
+    ) -> Result<(), JournalError> {
+        let (by, why) = ("mira".to_owned(), "it was done".to_owned());
+        let request = Request { run: append.run.clone(), by, why, ask: Ask::Approve };
+        let body = serde_json::to_string(&request).unwrap_or_default();
+        self.process.journal.send(environment, &body, append.at).await.map(drop)
     }
 
     /// Notes what was recorded of an environment.
@@ -189,7 +224,12 @@ impl Journal for SimJournal {
         }
         let appended = self.process.journal.append(append).await;
         if appended.is_ok() || fails == Some(FailMode::Unacknowledged) && is_unknown(&appended) {
-            self.read_along(append);
+            for then in self.read_along(append) {
+                match then {
+                    Then::Dies => self.dies_soon(),
+                    Then::Approves(environment) => self.approve(append, &environment).await?,
+                }
+            }
         }
         let last = appended?;
         self.may_die(Kill::After, number).await;

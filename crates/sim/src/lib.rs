@@ -16,7 +16,9 @@
 
 mod random;
 pub mod faults;
+mod strikes;
 pub mod installation;
+pub mod latencies;
 pub mod world;
 mod balancer;
 mod host;
@@ -29,8 +31,10 @@ mod ports;
 mod journal;
 pub mod scenario;
 pub mod seeds;
+pub mod rehearsal;
 
 pub use faults::{Fault, Faults, Kill, Trouble};
+pub use rehearsal::{Pretended, Rehearsal, RehearsalEnd, Rehearsed, rehearse};
 pub use scenario::{
     AfterHalt, Ending, Report, Scenario, Sim, simulate, simulate_patch, simulate_promotion,
     simulate_rollback,
@@ -38,3 +42,4 @@ pub use scenario::{
 pub use serin_engine::Command;
 pub use serin_model::Reason;
 pub use serin_runtime::Ended;
+pub use strikes::{Moment, Strike};

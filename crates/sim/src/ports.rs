@@ -20,10 +20,6 @@ use serin_runtime::ports::{
     JobState, LbPort, PortError, Ports, QaPort, QaResult,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-/// How long the pretend QA takes.
-const QA_TAKES: Duration = Duration::from_secs(8);
 
 /// The world as several processes hold it.
 #[derive(Debug, Clone)]
@@ -171,7 +167,7 @@ impl HostPort for SimPorts {
     async fn run(&self, job: &Job) -> Result<JobEnd, PortError> {
         let (attempt, trouble) = {
             let mut world = self.host(&job.host).await;
-            let trouble = world.effect(jobs::show(job));
+            let trouble = world.effect(jobs::show(job)).or(world.trouble_of(&job.step));
             if trouble == Some(Trouble::RequestLost) {
                 return Err(unreachable(&job.host));
             }
@@ -321,10 +317,12 @@ impl AlertPort for SimPorts {
 #[async_trait]
 impl QaPort for SimPorts {
     async fn run(&self, suite: &QaSuite) -> QaResult {
-        let (trouble, hangs) = {
+        let (trouble, hangs, takes) = {
             let mut world = self.after(5, 50).await;
             let hangs = world.qa_hangs_until.since(world.now);
-            (world.effect(format!("QA {}", suite.name)), hangs)
+            let takes = world.latencies.of_suite(&suite.name).clone().draw(&mut world.random);
+            let trouble = world.effect(format!("QA {}", suite.name)).or(world.trouble_of_qa());
+            (trouble, hangs, takes)
         };
         if hangs > suite.timeout {
             tokio::time::sleep(suite.timeout).await;
@@ -332,7 +330,7 @@ impl QaPort for SimPorts {
             let why = format!("no end within {} s", suite.timeout.as_secs());
             return QaResult::Broken { why };
         }
-        tokio::time::sleep(QA_TAKES + hangs).await;
+        tokio::time::sleep(takes + hangs).await;
         self.process.may_act().await;
         match trouble {
             Some(Trouble::Fails) => QaResult::Failed { tests: vec!["login".to_owned()] },

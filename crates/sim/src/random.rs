@@ -42,6 +42,12 @@ impl Random {
         Duration::from_millis(from + self.next() % to.saturating_sub(from).max(1))
     }
 
+    /// Returns a duration of at least `from` and less than `to`, to the millisecond.
+    pub(crate) fn between(&mut self, from: Duration, to: Duration) -> Duration {
+        let whole = |long: Duration| u64::try_from(long.as_millis()).unwrap_or(u64::MAX);
+        self.millis(whole(from), whole(to))
+    }
+
     /// Returns a duration of at least `from` and less than `to` seconds, to the millisecond.
     pub(crate) fn seconds(&mut self, from: u64, to: u64) -> Duration {
         self.millis(from * 1_000, to * 1_000)

@@ -159,7 +159,7 @@ pub fn simulate(scenario: &Scenario) -> Report {
 }
 
 /// Has a future happen on one thread, with a clock that stands still until everybody waits.
-fn in_virtual_time<T>(story: impl Future<Output = T>) -> T {
+pub(crate) fn in_virtual_time<T>(story: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -177,8 +177,8 @@ impl Sim {
     /// Makes a world around an installation.
     pub(crate) fn in_setting(setting: Setting, seed: u64, faults: Faults) -> Self {
         let appends = Appends::new(&faults);
-        let topology = Arc::clone(&setting.topology);
-        let shared = Shared::new(World::new(topology, seed, faults), TokioClock::new(BEGIN));
+        let clock = TokioClock::new(setting.begin);
+        let shared = Shared::new(World::new(&setting, seed, faults), clock);
         Self { shared, journal: MemoryJournal::new(), appends, freeze: Vec::new(), setting }
     }
 
@@ -215,7 +215,7 @@ impl Sim {
         Report {
             ending: Ending::Cancelled,
             halts: Vec::new(),
-            took: world.now.since(BEGIN),
+            took: world.now.since(world.begin),
             appends: self.appends.lock().unwrap_or_else(PoisonError::into_inner).made.clone(),
             effects: world.effects.clone(),
             world: world.projection(),

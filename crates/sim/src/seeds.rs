@@ -12,6 +12,7 @@ mod story;
 
 pub use fleet::{Deploy, Hosts, Shape};
 pub use planted::Planted;
+pub(crate) use player::rehearsed;
 pub use player::{Tale, tell, tell_with};
 pub use shrink::{Small, shrink};
 pub use story::{Asked, Incident, Story, Wish};

@@ -11,12 +11,14 @@
 use crate::balancer::Balancer;
 use crate::faults::{Fault, Faults, Trouble};
 use crate::host::Machine;
-use crate::installation::{self, POST_DEPLOYMENT, REGULAR};
+use crate::installation::{self, POST_DEPLOYMENT, REGULAR, Setting};
+use crate::latencies::Latencies;
 use crate::ledger::Ledger;
 use crate::random::Random;
 use crate::seeds::Planted;
 use serin_model::{
-    Build, DebVersion, EnvironmentName, HostName, RunId, ServiceName, StepId, Timestamp, Topology,
+    Build, DebVersion, EnvironmentName, Host, HostName, RunId, ServiceName, StepId, Timestamp,
+    Topology, WorkSpec,
 };
 use serin_runtime::ports::Alert;
 use std::collections::BTreeMap;
@@ -33,6 +35,8 @@ pub(crate) const THIRD: &str = "15.0.0-ee.0";
 /// The world.
 #[derive(Debug)]
 pub struct World {
+    /// When it began.
+    pub(crate) begin: Timestamp,
     pub(crate) now: Timestamp,
     pub(crate) random: Random,
     queue: BTreeMap<(Timestamp, u64), Happening>,
@@ -40,6 +44,7 @@ pub struct World {
     pub(crate) topology: Arc<Topology>,
     pub(crate) build: Build,
     pub(crate) old: DebVersion,
+    pub(crate) latencies: Latencies,
     pub(crate) hosts: BTreeMap<HostName, Machine>,
     /// By the host that each is on.
     pub(crate) balancers: BTreeMap<HostName, Balancer>,
@@ -56,7 +61,11 @@ pub struct World {
     pub(crate) planted: Option<Planted>,
     package_gone_until: Timestamp,
     pub(crate) qa_hangs_until: Timestamp,
-    faults: Faults,
+    pub(crate) faults: Faults,
+    /// What goes wrong with steps that have begun.
+    pub(crate) troubles: BTreeMap<StepId, Trouble>,
+    /// What has gone wrong so far.
+    pub(crate) befallen: Vec<(Timestamp, String)>,
     /// What every effect of a controller was, in order.
     pub(crate) effects: Vec<String>,
     pub(crate) log: Vec<String>,
@@ -107,14 +116,17 @@ pub(crate) enum Happening {
 
 impl World {
     /// Makes a world in which everything runs the old version and is healthy.
-    pub(crate) fn new(topology: Arc<Topology>, seed: u64, faults: Faults) -> Self {
+    pub(crate) fn new(setting: &Setting, seed: u64, faults: Faults) -> Self {
+        let begin = setting.begin;
         let mut world = Self {
-            now: BEGIN,
+            begin,
+            now: begin,
             random: Random::new(seed),
             queue: BTreeMap::new(),
             queued: 0,
-            build: installation::build(),
-            old: installation::name(installation::OLD),
+            build: setting.build.clone(),
+            old: setting.old.clone(),
+            latencies: setting.latencies.clone(),
             hosts: BTreeMap::new(),
             balancers: BTreeMap::new(),
             databases: BTreeMap::new(),
@@ -122,25 +134,27 @@ impl World {
             alerts: Vec::new(),
             unreadable: BTreeMap::new(),
             slow: BTreeMap::new(),
-            attended_since: Some(BEGIN),
+            attended_since: Some(begin),
             planted: None,
-            package_gone_until: BEGIN,
-            qa_hangs_until: BEGIN,
+            package_gone_until: begin,
+            qa_hangs_until: begin,
+            troubles: BTreeMap::new(),
+            befallen: Vec::new(),
             effects: Vec::new(),
             log: Vec::new(),
             violations: Vec::new(),
             ledger: Ledger::default(),
-            topology,
+            topology: Arc::clone(&setting.topology),
             faults,
         };
-        world.build_up();
+        world.build_up(setting);
         for (after, fault) in world.faults.at.clone() {
             world.schedule(after, Happening::Fault(fault));
         }
         world
     }
 
-    fn build_up(&mut self) {
+    fn build_up(&mut self, setting: &Setting) {
         let topology = self.topology.clone();
         for (name, environment) in &topology.environments {
             self.databases.insert(name.clone(), Database::default());
@@ -152,9 +166,50 @@ impl World {
                 self.schedule(first, Happening::Converge { host: host.name.clone() });
             }
             for lb in environment.load_balancers.values() {
-                self.balancers.insert(lb.host.clone(), Balancer::new(environment, lb));
+                self.balancers.insert(lb.host.clone(), Balancer::new(environment, lb, setting));
             }
         }
+        self.bring(setting);
+    }
+
+    /// Has what other pipelines brought be there.
+    fn bring(&mut self, setting: &Setting) {
+        let topology = Arc::clone(&self.topology);
+        for name in &setting.migrated {
+            self.applied(name, &REGULAR);
+        }
+        for stage in &setting.brought {
+            let Some(environment) = topology.environments.get(&stage.environment) else { continue };
+            let migrates = |host: &&Host| topology.roles_of(host).any(|role| role.migrations);
+            let hosts: Vec<&Host> = match &stage.work {
+                WorkSpec::Roles(roles) => {
+                    let key = format!("{}-{}", stage.environment, stage.fleet);
+                    self.records.insert(key, self.build.version.clone());
+                    let fleet = environment.fleets.get(&stage.fleet);
+                    let all = fleet.into_iter().flat_map(|fleet| fleet.hosts.values());
+                    all.filter(|host| roles.iter().any(|role| host.roles.contains(role))).collect()
+                }
+                WorkSpec::Migrations => {
+                    self.applied(&stage.environment, &REGULAR);
+                    environment.hosts().map(|(_, host)| host).filter(migrates).collect()
+                }
+                WorkSpec::PostDeploymentMigrations => {
+                    self.applied(&stage.environment, &POST_DEPLOYMENT);
+                    Vec::new()
+                }
+                WorkSpec::DeployHost | WorkSpec::Patch => Vec::new(),
+            };
+            for host in hosts {
+                if let Some(machine) = self.hosts.get_mut(&host.name) {
+                    machine.has_always_run(&self.build.version);
+                }
+            }
+        }
+    }
+
+    fn applied(&mut self, environment: &EnvironmentName, ids: &[&str]) {
+        let database = self.databases.entry(environment.clone()).or_default();
+        database.applied.extend(ids.iter().map(|id| ((*id).to_owned(), 1)));
     }
 
     pub(crate) fn schedule(&mut self, after: Duration, happening: Happening) {
@@ -200,7 +255,7 @@ impl World {
     }
 
     fn befall(&mut self, fault: Fault) {
-        self.note("fault", &format!("{fault:?}"));
+        self.befell(&fault.to_string());
         match fault {
             Fault::HostDies { host, back_after } => self.dies(&host, back_after),
             Fault::Cut { host, lasts } => {
@@ -272,7 +327,7 @@ impl World {
 
     /// Writes a line of the log: who, and what.
     pub(crate) fn note(&mut self, who: &str, what: &str) {
-        let mut line = format!("{:>8}", self.now.since(BEGIN).as_millis());
+        let mut line = format!("{:>8}", self.now.since(self.begin).as_millis());
         // Writing to a string cannot fail.
         let _written = write!(line, " {who:<10} {what}");
         self.log.push(line);
@@ -305,6 +360,8 @@ impl World {
     pub(crate) fn heal(&mut self) {
         self.faults.effects.clear();
         self.faults.every_effect = None;
+        self.faults.when.clear();
+        self.troubles.clear();
         self.slow.clear();
         self.package_gone_until = self.now;
         self.qa_hangs_until = self.now;

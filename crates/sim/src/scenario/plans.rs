@@ -26,11 +26,11 @@ pub(crate) struct With<'a> {
 
 impl Sim {
     pub(crate) async fn plan_for(&self, wanted: &Wanted<'_>) -> Result<Plan, String> {
-        let build = installation::build();
+        let build = &self.setting.build;
         let pipeline = self.setting.pipelines.get(&installation::name(wanted.pipeline));
         let pipeline = pipeline.ok_or_else(|| format!("there is no {}", wanted.pipeline))?;
         let (passed, pace) = (wanted.passed, wanted.pace);
-        self.plan_recipe(pipeline, With { build: &build, passed, pace, back: None }).await
+        self.plan_recipe(pipeline, With { build, passed, pace, back: None }).await
     }
 
     /// Plans the build for an environment at the expedited pace.
@@ -38,9 +38,9 @@ impl Sim {
         &self,
         environment: &EnvironmentName,
     ) -> Result<Plan, String> {
-        let (build, pace) = (installation::build(), Pace::Expedited);
+        let (build, pace) = (&self.setting.build, Pace::Expedited);
         let recipe = self.recipes().expedited(installation::name("expedited"), environment, None);
-        let with = With { build: &build, passed: &BTreeSet::new(), pace, back: None };
+        let with = With { build, passed: &BTreeSet::new(), pace, back: None };
         self.plan_recipe(&recipe, with).await
     }
 

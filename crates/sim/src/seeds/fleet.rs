@@ -7,7 +7,6 @@ use serin_model::{
     ShareSpec, StageSpec, Topology, WorkSpec,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How many requests must reach a canary before main follows, where it has one.
@@ -140,7 +139,7 @@ impl Shape {
         };
         let pipelines = [self.to_canary(), Some(self.to_main())].into_iter().flatten();
         let pipelines = pipelines.map(|pipeline| (pipeline.name.clone(), pipeline)).collect();
-        Setting { topology: Arc::new(topology), pipelines }
+        Setting::of(topology, pipelines)
     }
 
     fn load_balancers(&self) -> Vec<String> {

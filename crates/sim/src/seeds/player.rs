@@ -5,13 +5,16 @@
 
 mod acting;
 mod people;
+mod rehearsing;
+
+pub(crate) use rehearsing::rehearsed;
 
 use super::planted::{Planted, back_all_the_way};
 use super::story::{Incident, Story, Wish};
 use crate::faults::Faults;
+use crate::installation::Setting;
 use crate::random::Random;
-use crate::scenario::{Sim, Wanted};
-use crate::world::BEGIN;
+use crate::scenario::{Sim, Wanted, in_virtual_time};
 use acting::{Deed, Stood};
 use serin_engine::{Command, History, NoWayBack, Scope, WayBack};
 use serin_model::{EnvironmentName, Pace, Plan, RunId, Timestamp};
@@ -29,6 +32,9 @@ const HALTS_UNTIL_CALM: u32 = 5;
 
 /// How often a run may halt although nothing goes wrong: what was in doubt when everything was repaired may halt it.
 const HALTS_IN_CALM: u32 = 3;
+
+/// How long one process may act in a story: nothing that is waited for takes longer than some minutes.
+const LIVELY: Duration = Duration::from_hours(12);
 
 /// What became of a story.
 #[derive(Debug, Clone)]
@@ -54,12 +60,7 @@ pub fn tell(story: &Story) -> Tale {
 /// # Panics
 /// When no tokio runtime can be made.
 pub fn tell_with(story: &Story, planted: Option<Planted>) -> Tale {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without I/O needs nothing from the system");
-    runtime.block_on(async { Player::new(story, planted).tell().await })
+    in_virtual_time(async { Player::new(story, planted).tell().await })
 }
 
 /// Whoever tells a story.
@@ -73,6 +74,8 @@ struct Player {
     deeds: VecDeque<(Timestamp, Deed)>,
     processes: u32,
     calm: bool,
+    /// How long one process may act.
+    lively: Duration,
 }
 
 /// What became of a wish.
@@ -87,9 +90,19 @@ enum Came {
 
 impl Player {
     fn new(story: &Story, planted: Option<Planted>) -> Self {
+        let incidents: Vec<Incident> = story.incidents.iter().map(|(_, i)| i.clone()).collect();
+        let mut player = Self::around(story.shape.setting(), story.seed, &incidents);
+        player.sim.shared.now().planted = planted;
+        player.planted = planted;
+        player.wishes = story.plot.iter().copied().collect();
+        player
+    }
+
+    /// Returns a player who wants nothing yet.
+    fn around(setting: Setting, seed: u64, incidents: &[Incident]) -> Self {
         let mut faults = Faults::default();
         let mut deeds = Vec::new();
-        for (_, incident) in &story.incidents {
+        for incident in incidents {
             match incident.clone() {
                 Incident::Befalls(at, fault) => faults.at.push((at, fault)),
                 Incident::Effect(number, trouble) => {
@@ -100,24 +113,26 @@ impl Player {
                 }
                 Incident::Dies(kill) => faults.kills.push(kill),
                 Incident::ClocksApart(apart) => faults.clocks_apart = apart,
-                Incident::Killed(at) => deeds.push((BEGIN.plus(at), Deed::Kill)),
+                Incident::When(moment, strike) => faults.when.push((moment, strike)),
+                Incident::Killed(at) => deeds.push((setting.begin.plus(at), Deed::Kill)),
                 Incident::Stopped { at, lasts } => {
-                    deeds.push((BEGIN.plus(at), Deed::Stop(lasts)));
+                    deeds.push((setting.begin.plus(at), Deed::Stop(lasts)));
                 }
-                Incident::Asked(at, asked) => deeds.push((BEGIN.plus(at), Deed::Ask(asked))),
+                Incident::Asked(at, asked) => {
+                    deeds.push((setting.begin.plus(at), Deed::Ask(asked)));
+                }
             }
         }
         deeds.sort_by_key(|(at, _)| *at);
-        let sim = Sim::in_setting(story.shape.setting(), story.seed, faults);
-        sim.shared.now().planted = planted;
         Self {
-            sim,
-            planted,
-            random: Random::new(story.seed ^ 0x9e0_91e),
-            wishes: story.plot.iter().copied().collect(),
+            sim: Sim::in_setting(setting, seed, faults),
+            planted: None,
+            random: Random::new(seed ^ 0x9e0_91e),
+            wishes: VecDeque::new(),
             deeds: deeds.into(),
             processes: 0,
             calm: false,
+            lively: LIVELY,
         }
     }
 

@@ -4,6 +4,7 @@ use super::fleet::Shape;
 use crate::faults::{Fault, Kill, Trouble};
 use crate::installation::Setting;
 use crate::random::Random;
+use crate::strikes::{Moment, Strike};
 use serin_journal::FailMode;
 use serin_model::{EnvironmentName, HostName, Pace};
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub enum Wish {
 pub enum Incident {
     /// Something befalls the world.
     Befalls(Duration, Fault),
+    /// Something happens when a step begins.
+    When(Moment, Strike),
     /// An effect goes wrong, by its number.
     Effect(u64, Trouble),
     /// An append goes wrong, by its number.

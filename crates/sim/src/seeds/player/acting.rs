@@ -4,15 +4,13 @@ use super::super::planted::Planted;
 use super::super::story::Asked;
 use super::Player;
 use crate::scenario::{Acting, TTL};
+use crate::strikes::Strike;
 use serin_engine::Command;
 use serin_model::{Reason, RunId, Timestamp};
 use serin_runtime::{AdoptError, Ended};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-
-/// How long one process may act: nothing that is waited for takes longer than some minutes.
-const LIVELY: Duration = Duration::from_hours(12);
 
 /// How many processes one run may need until it stands.
 const MOST_PROCESSES: u32 = 30;
@@ -65,7 +63,7 @@ impl Player {
                 self.sim.check_fold(run, &acting).await;
                 match drove {
                     Drove::Killed | Drove::Ended(Ended::LeaseLost(_) | Ended::Journal(_)) => {}
-                    Drove::Endless => return Err(format!("{run} came to no end in {LIVELY:?}")),
+                    Drove::Endless => return Err(format!("{run} came to no end in {:?}", self.lively)),
                     Drove::Ended(Ended::Broken(illegal)) => return Err(illegal.to_string()),
                     Drove::Ended(Ended::Finished) => return Ok(Stood::Finished),
                     Drove::Ended(Ended::Cancelled) => return Ok(Stood::Cancelled),
@@ -125,7 +123,7 @@ impl Player {
         let (terminal, commands) = mpsc::channel(8);
         let process = acting.process.clone();
         let mut driving = Box::pin(acting.controller.drive(commands));
-        let end = Instant::now() + LIVELY;
+        let end = Instant::now() + self.lively;
         loop {
             let wake = self.until_next_deed().map_or(end, |deed| end.min(Instant::now() + deed));
             tokio::select! {
@@ -140,12 +138,14 @@ impl Player {
             match self.deeds.pop_front().map(|(_, deed)| deed) {
                 None => {}
                 Some(Deed::Kill) => {
-                    self.sim.shared.now().note("fault", "the process is killed");
+                    self.sim.shared.now().befell(&Strike::Dies.to_string());
                     process.kill();
                 }
                 Some(Deed::Ask(asked)) => self.ask(&terminal, asked).await,
                 Some(Deed::Stop(lasts)) => {
-                    self.sim.shared.now().note("fault", "the process is stopped");
+                    let lasting = serin_model::verdict::seconds(lasts);
+                    let what = format!("the process that acts is stopped for {lasting}");
+                    self.sim.shared.now().befell(&what);
                     process.stop();
                     self.sim.shared.now().attended_since = None;
                     let continues = Instant::now() + lasts;
@@ -155,7 +155,9 @@ impl Player {
                         self.sim.shared.now().attended();
                         continue;
                     };
-                    let drove = Self::beside(&mut other, (&process, continues), driving.as_mut());
+                    let first = (&process, continues);
+                    let end = Instant::now() + self.lively;
+                    let drove = Self::beside(&mut other, first, driving.as_mut(), end);
                     let drove = drove.await?;
                     drop(driving);
                     *acting = other;
@@ -185,13 +187,13 @@ impl Player {
         other: &mut Acting,
         (first, continues): (&crate::process::Process, Instant),
         mut driving: std::pin::Pin<&mut (impl Future<Output = Ended> + ?Sized)>,
+        end: Instant,
     ) -> Result<Drove, String> {
         let (_terminal, commands) = mpsc::channel(1);
         let process = other.process.clone();
         let mut taking_over = Box::pin(other.controller.drive(commands));
         let mut replaced = None;
         let mut stopped = true;
-        let end = Instant::now() + LIVELY;
         let drove = loop {
             tokio::select! {
                 biased;
