@@ -2,9 +2,11 @@
 
 mod environment;
 mod patch;
+mod rehearse;
 
 pub(crate) use environment::{Drift, Hold, HoldCommand, Past, Place, Resume, ShareOf, Start};
 pub(crate) use patch::{PatchApply, PatchCheck, PatchCommand, PatchRemove};
+pub(crate) use rehearse::{FaultWords, Rehearse, When};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serin_model::{DebVersion, EnvironmentName, PipelineName, RunId};
@@ -81,6 +83,11 @@ pub(crate) enum Command {
     },
     /// Show what a run would do, without doing anything
     Plan(Recipe),
+    /// Run a pipeline in a pretend copy of this installation, with faults, and forecast the real run
+    ///
+    /// The real planner and engine run on virtual time, in seconds. No host is contacted, nothing is recorded, no
+    /// secret is read. A rehearsal ends like a run: with 0 when it delivers, with 5 when it halts.
+    Rehearse(Rehearse),
     /// Run a pipeline for a build, in the foreground
     Run(Start),
     /// Take the build that is on the canary to the main fleet

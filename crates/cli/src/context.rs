@@ -32,19 +32,8 @@ pub(crate) struct Context {
 impl Context {
     /// Reads the configuration and opens the journal.
     pub(crate) fn open(config: Option<&Path>, format: Format) -> Result<Self, Failure> {
-        let config = load(config)?;
-        let from = &config.repository;
-        embargo::draw(&from.embargo, &from.embargo_readers, person);
-        let journal = SqliteJournal::open(&config.journal).map_err(|error| {
-            Failure::new(
-                Code::Journal,
-                format!(
-                    "could not open the journal {}: {}",
-                    config.journal.display(),
-                    chain(&error)
-                ),
-            )
-        })?;
+        let config = veiled(config)?;
+        let journal = open_journal(&config)?;
         let context = Self { config, journal: Arc::new(journal), clock: Arc::new(clock()), format };
         if embargo::is_drawn() {
             // Here, and not in each command: what one of them forgot could not be told apart.
@@ -163,6 +152,23 @@ impl Context {
     }
 }
 
+/// Reads the configuration, and draws the veil that it says.
+pub(crate) fn veiled(config: Option<&Path>) -> Result<Config, Failure> {
+    let config = load(config)?;
+    let from = &config.repository;
+    embargo::draw(&from.embargo, &from.embargo_readers, person);
+    Ok(config)
+}
+
+/// Opens the journal, or makes a new one.
+pub(crate) fn open_journal(config: &Config) -> Result<SqliteJournal, Failure> {
+    SqliteJournal::open(&config.journal).map_err(|error| {
+        let path = config.journal.display();
+        let what = format!("could not open the journal {path}: {}", chain(&error));
+        Failure::new(Code::Journal, what)
+    })
+}
+
 /// Reads the password for the repository, each time anew: it may have been changed.
 fn credentials(from: &serin_config::Repository) -> Result<Option<Credentials>, Failure> {
     let read = match &from.login {
@@ -195,7 +201,7 @@ pub(crate) fn load(path: Option<&Path>) -> Result<Config, Failure> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one reading of the wall clock")]
-fn clock() -> TokioClock {
+pub(crate) fn clock() -> TokioClock {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let millis = since.unwrap_or_default().as_millis();
     TokioClock::new(Timestamp::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))

@@ -121,6 +121,27 @@ pub enum Trouble {
     Twice,
 }
 
+impl Fault {
+    /// Returns what kind of thing goes wrong, as a person would call it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::HostDies { back_after: None, .. } => "a host dies",
+            Self::HostDies { back_after: Some(_), .. } => "a host reboots",
+            Self::Cut { .. } => "a host cannot be reached",
+            Self::Reload { .. } => "HAProxy is reloaded",
+            Self::Alert { about: None, .. } => "an alert fires",
+            Self::Alert { about: Some(_), .. } => "an alert about a host fires",
+            Self::AlertsUnreadable { .. } => "alerts cannot be read",
+            Self::ThirdVersion { .. } => "somebody installs another version",
+            Self::Slow { .. } => "a host is slow",
+            Self::DpkgLocked { .. } => "dpkg's lock is held",
+            Self::PackageGone { .. } => "the package is gone",
+            Self::QaHangs { .. } => "QA hangs",
+            Self::Converges { .. } => "config management converges",
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let long = |lasts: &Duration| serin_model::verdict::seconds(*lasts);

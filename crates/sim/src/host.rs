@@ -7,7 +7,7 @@ use crate::jobs::{Attempt, State};
 use crate::world::{Happening, World};
 use serin_model::observation::ServiceObservation;
 use serin_model::{
-    CarriedPatch, CarriedState, ConfigManagementState, DebVersion, EnvironmentName, Fleet, Host,
+    Build, CarriedPatch, CarriedState, ConfigManagementState, DebVersion, EnvironmentName, Fleet, Host,
     HostName, HostObservation, PackageState, Patch, PatchId, RunId, ServiceName, Sha256, StepId,
     Timestamp, Topology,
 };
@@ -122,11 +122,12 @@ impl Machine {
         }
     }
 
-    /// As if it had always had this version.
-    pub(crate) fn has_always_run(&mut self, version: &DebVersion) {
-        self.package = PackageState::Installed(version.clone());
+    /// As if it had always had this build.
+    pub(crate) fn has_always_run(&mut self, build: &Build) {
+        self.package = PackageState::Installed(build.version.clone());
+        self.sha256 = Some(build.sha256.clone());
         for service in self.services.values_mut() {
-            service.loaded = version.clone();
+            service.loaded = build.version.clone();
         }
     }
 

@@ -26,14 +26,14 @@ impl Spread {
         }
     }
 
-    /// Returns the same with every duration divided.
+    /// Returns so much of every duration: `count` parts of `of`, which is at least 1.
     #[must_use]
-    pub fn divided(&self, by: u32) -> Self {
-        let by = by.max(1);
+    pub fn part(&self, count: u32, of: u32) -> Self {
+        let part = |long: &Duration| *long * count / of.max(1);
         match self {
-            Self::Always(long) => Self::Always(*long / by),
-            Self::Between(from, to) => Self::Between(*from / by, *to / by),
-            Self::Seen(all) => Self::Seen(all.iter().map(|long| *long / by).collect()),
+            Self::Always(long) => Self::Always(part(long)),
+            Self::Between(from, to) => Self::Between(part(from), part(to)),
+            Self::Seen(all) => Self::Seen(all.iter().map(part).collect()),
         }
     }
 }

@@ -34,6 +34,7 @@ pub mod seeds;
 pub mod rehearsal;
 
 pub use faults::{Fault, Faults, Kill, Trouble};
+pub use installation::Setting;
 pub use rehearsal::{Pretended, Rehearsal, RehearsalEnd, Rehearsed, rehearse};
 pub use scenario::{
     AfterHalt, Ending, Report, Scenario, Sim, simulate, simulate_patch, simulate_promotion,

@@ -110,7 +110,12 @@ impl World {
         let mut then = Vec::new();
         for strike in due {
             match strike {
-                Strike::Befalls(fault) => self.schedule(AFTER, Happening::Fault(fault)),
+                Strike::Befalls(fault) => {
+                    // A suite that hangs does so from its beginning.
+                    let at_once = matches!(fault, Fault::QaHangs { .. });
+                    let after = if at_once { Duration::ZERO } else { AFTER };
+                    self.schedule(after, Happening::Fault(fault));
+                }
                 Strike::Goes(trouble) => {
                     self.befell(&format!("{what} {trouble}"));
                     self.troubles.insert(id.clone(), trouble);

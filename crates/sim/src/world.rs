@@ -201,7 +201,7 @@ impl World {
             };
             for host in hosts {
                 if let Some(machine) = self.hosts.get_mut(&host.name) {
-                    machine.has_always_run(&self.build.version);
+                    machine.has_always_run(&self.build);
                 }
             }
         }

@@ -27,7 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "adapters", "config", "engine", "journal", "model", "patch", "planner", "runtime",
+            "adapters", "config", "engine", "journal", "model", "patch", "planner", "runtime", "sim",
             "traffic",
         ],
     ),

@@ -8,38 +8,45 @@ use serin_model::{
     Action, EnvironmentName, Lane, MigrationKind, PatchDirection, Plan, Reason, RunId, Stage,
     verdict::seconds,
 };
+use std::time::Duration;
 
 pub(crate) async fn say(context: &Context, id: &RunId, run: &Run, reason: &Reason) {
     if context.json() {
         return;
     }
-    line(format!("\nrun {id} has halted: {reason}"));
-    look::out_of_service(run).into_iter().for_each(line);
-    look::withdrawn(run).into_iter().for_each(line);
-    look::who_has_what(run).into_iter().for_each(line);
-    let claims: Vec<String> = run.environments.keys().map(ToString::to_string).collect();
-    if !claims.is_empty() {
-        line(format!("it keeps {} until it is resumed or cancelled:", claims.join(", ")));
-    }
     // A forecast is a help; without one, everything else is said all the same.
     let host = forecast::host_time(context).await.ok().flatten().map(|(host, _)| host);
+    line("");
+    told(id, run, reason, host).into_iter().for_each(line);
+}
+
+/// Says how things are, and what a person can do. `host`: how long a host takes from its drain to its return.
+pub(crate) fn told(id: &RunId, run: &Run, reason: &Reason, host: Option<Duration>) -> Vec<String> {
+    let mut lines = vec![format!("run {id} has halted: {reason}")];
+    lines.extend(look::out_of_service(run));
+    lines.extend(look::withdrawn(run));
+    lines.extend(look::who_has_what(run));
+    let claims: Vec<String> = run.environments.keys().map(ToString::to_string).collect();
+    if !claims.is_empty() {
+        lines.push(format!("it keeps {} until it is resumed or cancelled:", claims.join(", ")));
+    }
     let about = |plan: Plan| {
         let took = host.map(|host| serin_planner::forecast(&plan, host)).map(plan::rounded);
         took.map(|took| format!("; about {}", seconds(took))).unwrap_or_default()
     };
     let rest = about(rest(run));
-    line(format!("  serin resume {id} --reason …   tries again what failed, and goes on{rest}"));
+    lines.push(format!("  serin resume {id} --reason …   tries again what failed, and goes on{rest}"));
     if let Some((environment, plan)) = stage_to_finish(run) {
         let stage = about(plan);
-        line(format!(
+        lines.push(format!(
             "  serin hold place {environment} --reason …, and then serin resume   finishes the roles of this stage, and stops \
              before the next{stage}"
         ));
     }
-    line(format!("  serin cancel {id} --reason …   gives it up, and frees the environment"));
+    lines.push(format!("  serin cancel {id} --reason …   gives it up, and frees the environment"));
     if let Some(environment) = can_go_back(run) {
         let back = about(changed(run, environment));
-        line(format!(
+        lines.push(format!(
             "  serin rollback {environment} --reason …   takes those hosts back to what they had{back}, and QA and a bake \
              (--dry-run shows how; --pace expedited is faster, and may drop connections)"
         ));
@@ -48,12 +55,13 @@ pub(crate) async fn say(context: &Context, id: &RunId, run: &Run, reason: &Reaso
         && patching.direction == PatchDirection::Apply
         && let Some(environment) = run.environments.keys().next()
     {
-        line(format!(
+        lines.push(format!(
             "  serin cancel, serin drift --fix, and then serin patch remove {} --environment {environment} --reason …   takes \
              the patch off",
             patching.patch.short()
         ));
     }
+    lines
 }
 
 /// What a run has not done yet, as a plan.

@@ -53,6 +53,11 @@ fn end(
     until: Option<&str>,
 ) -> Result<Option<Timestamp>, Failure> {
     let Some(until) = until else { return Ok(length.map(|length| now.plus(length))) };
+    moment(until).map(Some)
+}
+
+/// Reads a date and a time, by the clock of this machine.
+pub(crate) fn moment(until: &str) -> Result<Timestamp, Failure> {
     let wrong = || {
         Failure::new(Code::Refused, format!("{until:?} is not a date and a time"))
             .hint("write it as 2026-12-01T08:00, by the clock of this machine")
@@ -60,7 +65,7 @@ fn end(
     let read = jiff::civil::DateTime::strptime("%Y-%m-%dT%H:%M", until);
     let read = read.ok().and_then(|at| at.to_zoned(jiff::tz::TimeZone::system()).ok());
     let millis = read.and_then(|at| u64::try_from(at.timestamp().as_millisecond()).ok());
-    millis.map(|millis| Some(Timestamp::from_millis(millis))).ok_or_else(wrong)
+    millis.map(Timestamp::from_millis).ok_or_else(wrong)
 }
 
 async fn list(context: &Context) -> Result<Code, Failure> {

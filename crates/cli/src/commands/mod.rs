@@ -15,6 +15,7 @@ mod patch;
 mod plan;
 mod promote;
 mod queue;
+mod rehearse;
 mod rollback;
 mod share;
 mod traffic;
@@ -47,6 +48,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
             line(format!("{} is well-formed", config.path.display()));
             Ok(Code::Done)
         }
+        Command::Rehearse(asked) => rehearse::run(config.as_deref(), format, &asked).await,
         Command::Traffic(traffic) => traffic::run(traffic, format).await,
         Command::Doctor => doctor::run(&open()?).await,
         Command::Builds { limit } => builds::run(&open()?, limit).await,

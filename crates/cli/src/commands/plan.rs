@@ -6,6 +6,7 @@ use crate::args::{Detail, Place, Recipe};
 use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
 use crate::show::{embargo, line, lines};
+use serin_config::Config;
 use serin_model::{
     Back, Build, BuildKind, Environment, Observed, Pace, Patching, Pipeline, PipelineName,
     PlacedOverlay, Plan, Subject, verdict::seconds,
@@ -186,8 +187,15 @@ pub(crate) fn pipeline<'a>(
     context: &'a Context,
     name: &PipelineName,
 ) -> Result<&'a Pipeline, Failure> {
-    context.config.pipelines.get(name).ok_or_else(|| {
-        let known: Vec<String> = context.config.pipelines.keys().map(ToString::to_string).collect();
+    find_pipeline(&context.config, name)
+}
+
+pub(crate) fn find_pipeline<'a>(
+    config: &'a Config,
+    name: &PipelineName,
+) -> Result<&'a Pipeline, Failure> {
+    config.pipelines.get(name).ok_or_else(|| {
+        let known: Vec<String> = config.pipelines.keys().map(ToString::to_string).collect();
         Failure::new(Code::Refused, format!("there is no pipeline {name}"))
             .hint(format!("there are: {}", known.join(", ")))
     })

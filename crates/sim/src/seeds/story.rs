@@ -22,6 +22,9 @@ pub struct Story {
     pub incidents: Vec<(usize, Incident)>,
 }
 
+/// How often is drawn anew what is nothing that goes wrong: one in five is.
+const MOST_DRAWS: u32 = 100;
+
 /// Something that people want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
@@ -76,6 +79,46 @@ pub enum Asked {
     Share(u32),
 }
 
+impl Incident {
+    /// Draws so many things that may go wrong with one run in an installation.
+    ///
+    /// `within`: when. What people ask, and clocks that are apart, are nothing that goes wrong with a run.
+    pub fn drawn(seed: u64, setting: &Setting, within: Duration, count: u64) -> Vec<Self> {
+        let random = Random::new(seed ^ 0x1_9c1d);
+        let hosts = u64::try_from(setting.hosts()).unwrap_or(u64::MAX);
+        let mut drawer = Drawer { span: within.as_secs(), hosts, random };
+        let there = There::of(setting);
+        let mut drawn = Vec::new();
+        for _ in 0..count {
+            let wrong = (0..MOST_DRAWS).find_map(|_| {
+                let incident = drawer.incident(&there)?;
+                (!matches!(incident, Self::Asked(..) | Self::ClocksApart(_))).then_some(incident)
+            });
+            drawn.extend(wrong);
+        }
+        drawn
+    }
+
+    /// Returns what kind of thing goes wrong, as a person would call it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Befalls(_, fault) | Self::When(_, Strike::Befalls(fault)) => fault.kind(),
+            Self::Effect(_, trouble) | Self::When(_, Strike::Goes(trouble)) => match trouble {
+                Trouble::Fails => "an act fails",
+                Trouble::RequestLost | Trouble::CutInTheMiddle | Trouble::ReplyLost => {
+                    "a connection breaks"
+                }
+                Trouble::Twice => "an act happens twice",
+            },
+            Self::Append(..) => "the journal fails",
+            Self::Dies(_) | Self::Killed(_) | Self::When(_, Strike::Dies) => "Serin is killed",
+            Self::Stopped { .. } => "Serin is stopped for a while",
+            Self::ClocksApart(_) => "clocks are apart",
+            Self::Asked(..) | Self::When(_, Strike::Approves) => "a person asks for something",
+        }
+    }
+}
+
 impl Story {
     /// Returns the story of a seed.
     pub fn of(seed: u64) -> Self {
@@ -118,6 +161,24 @@ fn plot(random: &mut Random, shape: &Shape) -> Vec<Wish> {
     plot
 }
 
+/// What there is to befall.
+struct There {
+    environments: Vec<EnvironmentName>,
+    hosts: Vec<HostName>,
+    lbs: Vec<HostName>,
+}
+
+impl There {
+    fn of(setting: &Setting) -> Self {
+        let all = || setting.topology.environments.values();
+        Self {
+            environments: setting.topology.environments.keys().cloned().collect(),
+            hosts: all().flat_map(|e| e.hosts().map(|(_, host)| host.name.clone())).collect(),
+            lbs: all().flat_map(|e| e.load_balancers.values().map(|lb| lb.host.clone())).collect(),
+        }
+    }
+}
+
 /// Draws what happens.
 struct Drawer {
     random: Random,
@@ -128,28 +189,18 @@ struct Drawer {
 
 impl Drawer {
     fn incidents(&mut self, setting: &Setting) -> Vec<Incident> {
-        let environments: Vec<EnvironmentName> =
-            setting.topology.environments.keys().cloned().collect();
-        let all = || setting.topology.environments.values();
-        let hosts: Vec<HostName> =
-            all().flat_map(|e| e.hosts().map(|(_, host)| host.name.clone())).collect();
-        let lbs: Vec<HostName> =
-            all().flat_map(|e| e.load_balancers.values().map(|lb| lb.host.clone())).collect();
+        let there = There::of(setting);
         // Every tenth story is a healthy one.
         let count = if self.random.one_in(10) { 0 } else { 1 + self.random.below(7) };
-        (0..count).filter_map(|_| self.incident(&environments, &hosts, &lbs)).collect()
+        (0..count).filter_map(|_| self.incident(&there)).collect()
     }
 
     fn at(&mut self) -> Duration {
         self.random.seconds(0, self.span)
     }
 
-    fn incident(
-        &mut self,
-        environments: &[EnvironmentName],
-        hosts: &[HostName],
-        lbs: &[HostName],
-    ) -> Option<Incident> {
+    fn incident(&mut self, there: &There) -> Option<Incident> {
+        let There { environments, hosts, lbs } = there;
         Some(match self.random.below(20) {
             0..=6 => Incident::Befalls(self.at(), self.on_a_host(hosts, lbs)?),
             7..=9 => Incident::Befalls(self.at(), self.on_alerts(environments, hosts)?),
