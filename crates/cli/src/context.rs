@@ -13,7 +13,7 @@ use serin_adapters::{
 use serin_config::{Config, ConfigError, Login};
 use serin_journal::{Holder, Journal, SqliteJournal};
 use serin_model::{RunId, Timestamp};
-use serin_runtime::{Settings, TokioClock, ports::Clock, ports::Ports, records};
+use serin_runtime::{INBOX_POLL, Settings, TokioClock, ports::Clock, ports::Ports, records};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +116,7 @@ impl Context {
     }
 
     pub(crate) fn settings() -> Settings {
-        Settings { holder: holder(), ttl: TTL }
+        Settings { holder: holder(), ttl: TTL, inbox_poll: INBOX_POLL }
     }
 
     /// Returns the run that was named, or else the newest.

@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// How often the inbox is read: a person who asks for a halt should not wonder whether it was heard.
-const INBOX_POLL: Duration = Duration::from_millis(300);
+pub const INBOX_POLL: Duration = Duration::from_millis(300);
 
 /// How long a load balancer may be unreadable before the run halts: longer than a reload or a lost connection.
 const LB_UNREADABLE_FOR: Duration = Duration::from_secs(30);
@@ -47,6 +47,8 @@ pub struct Settings {
     pub holder: Holder,
     /// How long a lease holds without a beat.
     pub ttl: Duration,
+    /// How often the inbox is read and the lease beaten: [`INBOX_POLL`], but where nobody asks anything.
+    pub inbox_poll: Duration,
 }
 
 /// Sees everything that happens, in order: the only interface to what people are shown.
@@ -227,7 +229,7 @@ impl Controller {
     /// Starts what is due, then waits for the next thing to happen and takes it in.
     async fn turn(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), Ended> {
         if self.ports.clock.now() >= self.next_inbox {
-            self.next_inbox = self.ports.clock.now().plus(INBOX_POLL);
+            self.next_inbox = self.ports.clock.now().plus(self.settings.inbox_poll);
             self.beat_and_read_inbox().await?;
         }
         let wake = self.start_due().await?;

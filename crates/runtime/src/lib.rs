@@ -16,4 +16,4 @@ pub mod records;
 pub mod share;
 
 pub use clock::TokioClock;
-pub use controller::{AdoptError, Controller, Ended, Observer, Settings, start};
+pub use controller::{AdoptError, Controller, Ended, INBOX_POLL, Observer, Settings, start};

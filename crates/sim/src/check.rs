@@ -150,7 +150,8 @@ impl World {
             self.databases.get(&environment).is_some_and(|db| db.applied.contains_key(**id))
         };
         let topology = Arc::clone(&self.topology);
-        let hosts = topology.environments.get(&environment).into_iter().flat_map(Environment::hosts);
+        let hosts =
+            topology.environments.get(&environment).into_iter().flat_map(Environment::hosts);
         let migrates = topology.profile.migrations.is_some()
             && hosts.flat_map(|(_, host)| topology.roles_of(host)).any(|role| role.migrations);
         if new && migrates && !REGULAR.iter().all(|id| applied(&id)) {

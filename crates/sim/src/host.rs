@@ -7,9 +7,9 @@ use crate::jobs::{Attempt, State};
 use crate::world::{Happening, World};
 use serin_model::observation::ServiceObservation;
 use serin_model::{
-    Build, CarriedPatch, CarriedState, ConfigManagementState, DebVersion, EnvironmentName, Fleet, Host,
-    HostName, HostObservation, PackageState, Patch, PatchId, RunId, ServiceName, Sha256, StepId,
-    Timestamp, Topology,
+    Build, CarriedPatch, CarriedState, ConfigManagementState, DebVersion, EnvironmentName, Fleet,
+    Host, HostName, HostObservation, PackageState, Patch, PatchId, RunId, ServiceName, Sha256,
+    StepId, Timestamp, Topology,
 };
 use serin_runtime::ports::{CommandEnd, HostQuery, Look, PortError, Work};
 use std::collections::{BTreeMap, BTreeSet};
@@ -301,9 +301,9 @@ impl World {
         self.checks_soon(host);
     }
 
-    /// Config management runs every minute and a half; it takes the record at its word.
+    /// Config management takes the record at its word.
     pub(crate) fn converge(&mut self, host: &HostName) {
-        self.schedule(Duration::from_secs(90), Happening::Converge { host: host.clone() });
+        self.schedule(self.converge_every, Happening::Converge { host: host.clone() });
         self.converge_once(host);
     }
 

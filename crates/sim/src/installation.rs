@@ -7,10 +7,11 @@ use crate::world::BEGIN;
 use serin_model::policy::Migrations;
 use serin_model::{
     AlertSource, Argv, AtDeadline, Attribution, Build, BuildKind, ConfigManagement, DebVersion,
-    Drain, Environment, EnvironmentName, Exposure, Fleet, Host, HostName, LbServer, Limit, LoadBalancer, Pipeline,
-    PipelineName, Profile, QaReport, QaSuite, Quiet, Role, RoleName, ServiceAction, ServiceHow,
-    ShareSpec, StageSpec, Timestamp, Topology, VersionRecord, WorkSpec,
+    Drain, Environment, EnvironmentName, Exposure, Fleet, Host, HostName, LbServer, Limit,
+    LoadBalancer, Pipeline, PipelineName, Profile, QaReport, QaSuite, Quiet, Role, RoleName,
+    ServiceAction, ServiceHow, ShareSpec, StageSpec, Timestamp, Topology, VersionRecord, WorkSpec,
 };
+use serin_runtime::INBOX_POLL;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -86,10 +87,17 @@ pub struct Setting {
     pub begin: Timestamp,
     /// A server that takes traffic has a new session so often.
     pub session_every: Duration,
+    /// Config management converges so often.
+    pub converge_every: Duration,
+    /// Whoever acts reads the inbox so often.
+    pub inbox_poll: Duration,
 }
 
 /// A server that takes traffic has a new session so often, in most worlds.
 const SESSION_EVERY: Duration = Duration::from_millis(100);
+
+/// Config management converges so often in most worlds: often enough to come in the way of everything.
+const CONVERGE_EVERY: Duration = secs(90);
 
 impl Setting {
     /// Returns the small installation that most tests use, with `to-canary`.
@@ -111,6 +119,8 @@ impl Setting {
             latencies: Latencies::quick(),
             begin: BEGIN,
             session_every: SESSION_EVERY,
+            converge_every: CONVERGE_EVERY,
+            inbox_poll: INBOX_POLL,
         }
     }
 }

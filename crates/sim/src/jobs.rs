@@ -148,9 +148,7 @@ impl World {
                 }
                 Duration::from_millis(200)
             }
-            (_, ["gitlab-ctl", "reconfigure"]) => {
-                self.latencies.reconfigure.draw(&mut self.random)
-            }
+            (_, ["gitlab-ctl", "reconfigure"]) => self.latencies.reconfigure.draw(&mut self.random),
             _ => self.latencies.command.draw(&mut self.random),
         };
         self.schedule(takes, Happening::JobEnds { host, job: key, attempt });

@@ -108,7 +108,7 @@ impl Latencies {
             post_deployment: secs(20, 180),
             qa: secs(5 * 60, 15 * 60),
             suites: BTreeMap::new(),
-            sessions: secs(2, 30),
+            sessions: secs(1, 15),
             command: millis(300, 1_500),
         }
     }

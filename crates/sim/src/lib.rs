@@ -17,6 +17,7 @@
 mod random;
 pub mod faults;
 mod strikes;
+mod brought;
 pub mod installation;
 pub mod latencies;
 pub mod world;

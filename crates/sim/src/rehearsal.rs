@@ -7,7 +7,7 @@
 use crate::installation::{self, Setting};
 use crate::latencies::Latencies;
 use crate::scenario::{AfterHalt, in_virtual_time};
-use crate::seeds::Incident;
+use crate::seeds::{Incident, Planted};
 use serin_engine::{Event, Run};
 use serin_model::{
     Build, BuildKind, ConfigManagement, DebVersion, Environment, EnvironmentName, HostName,
@@ -20,6 +20,12 @@ use std::time::Duration;
 
 /// The quickest that sessions come in a rehearsal: clocks of the world tick in milliseconds.
 const QUICKEST_SESSIONS: Duration = Duration::from_millis(1);
+
+/// Config management converges so often in a rehearsal: as often as Chef does.
+const CONVERGE_EVERY: Duration = Duration::from_mins(30);
+
+/// The inbox is read so often in a rehearsal: nobody asks anything, and hours are long. Leases hold for three times this.
+const INBOX_POLL: Duration = Duration::from_secs(5);
 
 /// What is rehearsed.
 #[derive(Debug, Clone)]
@@ -34,6 +40,8 @@ pub struct Rehearsal {
     pub incidents: Vec<Incident>,
     /// What people do about a halt.
     pub after_halt: AfterHalt,
+    /// A bug that the checkers should find.
+    pub planted: Option<Planted>,
 }
 
 /// What became of a rehearsal.
@@ -143,6 +151,8 @@ impl Setting {
             latencies: what.latencies,
             begin: what.begin,
             session_every,
+            converge_every: CONVERGE_EVERY,
+            inbox_poll: INBOX_POLL,
             ..setting
         }
     }

@@ -25,7 +25,7 @@ use serin_model::{EnvironmentName, FreezeWindow, Pace, Plan, RunId, Timestamp};
 use serin_runtime::environment::moment::MomentError;
 use serin_runtime::environment::{EnvironmentRequest, Moment};
 use serin_runtime::ports::{Alert, Ports};
-use serin_runtime::{AdoptError, Controller, Ended, Observer, Settings, TokioClock, records};
+use serin_runtime::{AdoptError, Controller, Ended, INBOX_POLL, Observer, Settings, TokioClock, records};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -159,6 +159,7 @@ pub fn simulate(scenario: &Scenario) -> Report {
 }
 
 /// Has a future happen on one thread, with a clock that stands still until everybody waits.
+#[expect(clippy::disallowed_methods, reason = "the one place in which time is not real")]
 pub(crate) fn in_virtual_time<T>(story: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -283,7 +284,7 @@ impl Sim {
     pub async fn moment(&self, environment: &EnvironmentName) -> Result<Moment, MomentError> {
         let journal: Arc<dyn Journal> = Arc::new(self.journal(self.process()));
         let holder = Holder { user: "mira".to_owned(), machine: "sim".to_owned(), pid: 99 };
-        Moment::take(&journal, environment, &Settings { holder, ttl: TTL }).await
+        Moment::take(&journal, environment, &Settings { holder, ttl: TTL, inbox_poll: INBOX_POLL }).await
     }
 
     /// Returns the ports of a new process.
@@ -316,7 +317,8 @@ impl Sim {
         let journal = Arc::new(self.journal(process.clone()));
         let ports = self.ports_of(process.clone());
         let holder = Holder { user: "sim".to_owned(), machine: "sim".to_owned(), pid: number };
-        let settings = Settings { holder, ttl: TTL };
+        let inbox_poll = self.setting.inbox_poll;
+        let settings = Settings { holder, ttl: TTL, inbox_poll };
         let witness = Box::new(Witness { fold: None, shared: self.shared.clone() });
         let adopting = Controller::adopt(journal, ports, run.clone(), settings, witness);
         tokio::select! {

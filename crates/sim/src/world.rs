@@ -17,8 +17,7 @@ use crate::ledger::Ledger;
 use crate::random::Random;
 use crate::seeds::Planted;
 use serin_model::{
-    Build, DebVersion, EnvironmentName, Host, HostName, RunId, ServiceName, StepId, Timestamp,
-    Topology, WorkSpec,
+    Build, DebVersion, EnvironmentName, HostName, RunId, ServiceName, StepId, Timestamp, Topology,
 };
 use serin_runtime::ports::Alert;
 use std::collections::BTreeMap;
@@ -28,6 +27,9 @@ use std::time::Duration;
 
 /// When every world begins: some time in 2026.
 pub const BEGIN: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+/// The earliest that config management converges in a world.
+const FIRST_CONVERGE: Duration = Duration::from_secs(1);
 
 /// A version that nobody expects.
 pub(crate) const THIRD: &str = "15.0.0-ee.0";
@@ -41,6 +43,7 @@ pub struct World {
     pub(crate) random: Random,
     queue: BTreeMap<(Timestamp, u64), Happening>,
     queued: u64,
+    pub(crate) converge_every: Duration,
     pub(crate) topology: Arc<Topology>,
     pub(crate) build: Build,
     pub(crate) old: DebVersion,
@@ -124,6 +127,7 @@ impl World {
             random: Random::new(seed),
             queue: BTreeMap::new(),
             queued: 0,
+            converge_every: setting.converge_every,
             build: setting.build.clone(),
             old: setting.old.clone(),
             latencies: setting.latencies.clone(),
@@ -162,7 +166,7 @@ impl World {
                 let machine = Machine::new(&topology, name, fleet, host, &self.old);
                 self.hosts.insert(host.name.clone(), machine);
                 self.records.insert(format!("{name}-{}", fleet.name), self.old.clone());
-                let first = self.random.millis(1_000, 90_000);
+                let first = self.random.between(FIRST_CONVERGE, self.converge_every);
                 self.schedule(first, Happening::Converge { host: host.name.clone() });
             }
             for lb in environment.load_balancers.values() {
@@ -170,46 +174,6 @@ impl World {
             }
         }
         self.bring(setting);
-    }
-
-    /// Has what other pipelines brought be there.
-    fn bring(&mut self, setting: &Setting) {
-        let topology = Arc::clone(&self.topology);
-        for name in &setting.migrated {
-            self.applied(name, &REGULAR);
-        }
-        for stage in &setting.brought {
-            let Some(environment) = topology.environments.get(&stage.environment) else { continue };
-            let migrates = |host: &&Host| topology.roles_of(host).any(|role| role.migrations);
-            let hosts: Vec<&Host> = match &stage.work {
-                WorkSpec::Roles(roles) => {
-                    let key = format!("{}-{}", stage.environment, stage.fleet);
-                    self.records.insert(key, self.build.version.clone());
-                    let fleet = environment.fleets.get(&stage.fleet);
-                    let all = fleet.into_iter().flat_map(|fleet| fleet.hosts.values());
-                    all.filter(|host| roles.iter().any(|role| host.roles.contains(role))).collect()
-                }
-                WorkSpec::Migrations => {
-                    self.applied(&stage.environment, &REGULAR);
-                    environment.hosts().map(|(_, host)| host).filter(migrates).collect()
-                }
-                WorkSpec::PostDeploymentMigrations => {
-                    self.applied(&stage.environment, &POST_DEPLOYMENT);
-                    Vec::new()
-                }
-                WorkSpec::DeployHost | WorkSpec::Patch => Vec::new(),
-            };
-            for host in hosts {
-                if let Some(machine) = self.hosts.get_mut(&host.name) {
-                    machine.has_always_run(&self.build);
-                }
-            }
-        }
-    }
-
-    fn applied(&mut self, environment: &EnvironmentName, ids: &[&str]) {
-        let database = self.databases.entry(environment.clone()).or_default();
-        database.applied.extend(ids.iter().map(|id| ((*id).to_owned(), 1)));
     }
 
     pub(crate) fn schedule(&mut self, after: Duration, happening: Happening) {

@@ -27,8 +27,8 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "adapters", "config", "engine", "journal", "model", "patch", "planner", "runtime", "sim",
-            "traffic",
+            "adapters", "config", "engine", "journal", "model", "patch", "planner", "runtime",
+            "sim", "traffic",
         ],
     ),
 ];

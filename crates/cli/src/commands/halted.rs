@@ -35,7 +35,9 @@ pub(crate) fn told(id: &RunId, run: &Run, reason: &Reason, host: Option<Duration
         took.map(|took| format!("; about {}", seconds(took))).unwrap_or_default()
     };
     let rest = about(rest(run));
-    lines.push(format!("  serin resume {id} --reason …   tries again what failed, and goes on{rest}"));
+    lines.push(format!(
+        "  serin resume {id} --reason …   tries again what failed, and goes on{rest}"
+    ));
     if let Some((environment, plan)) = stage_to_finish(run) {
         let stage = about(plan);
         lines.push(format!(

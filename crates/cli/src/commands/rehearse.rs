@@ -110,7 +110,9 @@ async fn held(
         }
         let windows = windows::on(environment, at);
         match journal {
-            Some(journal) => all.extend(Stream::read(journal, name).await?.state.held(&windows, at)),
+            Some(journal) => {
+                all.extend(Stream::read(journal, name).await?.state.held(&windows, at))
+            }
             None => all.extend(windows),
         }
     }
@@ -125,7 +127,9 @@ fn not_now(begin: Timestamp, held: &Held) -> Failure {
     let what = format!("at {} `serin run` would be refused: {held}", date(begin));
     let failure = Failure::new(Code::Refused, what);
     match held.until {
-        Some(until) => failure.hint(format!("it is over at {}: rehearse that with --at", date(until))),
+        Some(until) => {
+            failure.hint(format!("it is over at {}: rehearse that with --at", date(until)))
+        }
         None => failure.hint("`serin hold list` shows it; rehearse another time with --at"),
     }
 }
@@ -152,6 +156,7 @@ fn rehearsed<'a>(
         pipeline: pipeline.name.clone(),
         incidents: incidents.iter().chain(&approvals).cloned().collect(),
         after_halt,
+        planted: None,
     };
     let thawed = setting.clone().thawed();
     let healthy = forecast::alone(&rehearsal(&thawed, &[], asked.seed));

@@ -14,3 +14,5 @@ mod inbox;
 mod overriding;
 #[cfg(test)]
 mod queue;
+#[cfg(test)]
+mod rehearse;

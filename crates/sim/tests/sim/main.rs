@@ -18,6 +18,7 @@ mod back;
 mod people;
 mod promotion;
 mod queue;
+mod rehearsal;
 mod environments;
 mod patch;
 mod machines;

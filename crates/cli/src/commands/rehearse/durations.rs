@@ -140,13 +140,15 @@ fn of_run(run: &Run, events: &[(Timestamp, Event)]) -> Vec<(Work, Duration)> {
     for (at, event) in events {
         if let Event::AttemptStarted { step, attempt: 1, .. } = event {
             began.insert(step, *at);
-        } else if let Event::AttemptEnded { step, attempt: 1, outcome: Outcome::Done(_), .. } = event
+        } else if let Event::AttemptEnded { step, attempt: 1, outcome: Outcome::Done(_), .. } =
+            event
             && let Some(began) = began.remove(step)
             && let Some((stage, lane, found)) = run.find(step)
             && let Some(work) = Work::of(&found.action)
         {
             // What a plan says is waited for anyway.
-            let waits = if work == Work::Activate { healthy(run, stage, lane) } else { Duration::ZERO };
+            let waits =
+                if work == Work::Activate { healthy(run, stage, lane) } else { Duration::ZERO };
             took.push((work, at.since(began).saturating_sub(waits)));
         }
     }

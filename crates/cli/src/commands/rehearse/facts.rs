@@ -2,8 +2,7 @@
 
 use serin_engine::{Event, Outcome, Run, Status};
 use serin_model::{
-    Action, EnvironmentName, FleetName, HostName, Lane, Plan, Reason, RoleName, Subject,
-    Timestamp,
+    Action, EnvironmentName, FleetName, HostName, Lane, Plan, Reason, RoleName, Subject, Timestamp,
 };
 use serin_sim::{RehearsalEnd, Rehearsed};
 use std::collections::{BTreeMap, BTreeSet};

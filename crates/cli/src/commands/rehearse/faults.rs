@@ -45,20 +45,55 @@ const fn kind(
 }
 
 const KINDS: &[Kind] = &[
-    kind("host-dies", Where::Host, ("install", 0), "a host loses its power; TIME: it boots after so long"),
-    kind("ssh-cut", Where::HostOrBalancer, ("install", 5), "a host cannot be reached, and lives on"),
+    kind(
+        "host-dies",
+        Where::Host,
+        ("install", 0),
+        "a host loses its power; TIME: it boots after so long",
+    ),
+    kind(
+        "ssh-cut",
+        Where::HostOrBalancer,
+        ("install", 5),
+        "a host cannot be reached, and lives on",
+    ),
     kind("slow", Where::HostOrBalancer, ("install", 5), "every answer of a host is 5s late"),
     kind("dpkg-locked", Where::Host, ("install", 5), "somebody holds dpkg's lock on a host"),
-    kind("foreign-version", Where::Host, ("drain", 0), "somebody installs another version on a host"),
-    kind("install-fails", Where::Host, ("install", 0), "the package cannot be configured on a host"),
+    kind(
+        "foreign-version",
+        Where::Host,
+        ("drain", 0),
+        "somebody installs another version on a host",
+    ),
+    kind(
+        "install-fails",
+        Where::Host,
+        ("install", 0),
+        "the package cannot be configured on a host",
+    ),
     kind("package-gone", Where::Nowhere, ("fetch", 5), "the repository does not have the package"),
     kind("migration-fails", Where::Environment, ("migrate", 0), "a migration fails half-way"),
-    kind("lb-reload", Where::Balancer, ("install", 0), "HAProxy is reloaded, and forgets what it was told"),
-    kind("alert", Where::EnvironmentOrHost, ("bake", 10), "a critical alert fires, of an environment or about a host"),
+    kind(
+        "lb-reload",
+        Where::Balancer,
+        ("install", 0),
+        "HAProxy is reloaded, and forgets what it was told",
+    ),
+    kind(
+        "alert",
+        Where::EnvironmentOrHost,
+        ("bake", 10),
+        "a critical alert fires, of an environment or about a host",
+    ),
     kind("alerts-unreadable", Where::Environment, ("bake", 10), "alerts cannot be read"),
     kind("qa-fails", Where::Environment, ("qa", 0), "a QA suite fails"),
     kind("qa-hangs", Where::Environment, ("qa", 120), "a QA suite comes to no end"),
-    kind("controller-killed", Where::Nowhere, ("install", 0), "the process that acts for the run is killed; another one adopts it"),
+    kind(
+        "controller-killed",
+        Where::Nowhere,
+        ("install", 0),
+        "the process that acts for the run is killed; another one adopts it",
+    ),
 ];
 
 /// Lists the kinds of faults.
@@ -153,7 +188,9 @@ fn located(
         Where::HostOrBalancer => (true, true, false),
         Where::Environment => (false, false, true),
         Where::EnvironmentOrHost => (true, false, true),
-        Where::Nowhere => return Err(refused(fault, "this happens nowhere in particular: leave WHERE out")),
+        Where::Nowhere => {
+            return Err(refused(fault, "this happens nowhere in particular: leave WHERE out"));
+        }
     };
     for environment in all() {
         let host = host_of(environment).filter(|_| hosts);
@@ -210,9 +247,10 @@ fn incident(fault: &FaultWords, plan: &Plan) -> Result<Incident, Failure> {
     match (at, moment, strike) {
         (Some(at), _, Strike::Befalls(fault)) => Ok(Incident::Befalls(at, fault)),
         (Some(at), _, Strike::Dies) => Ok(Incident::Killed(at)),
-        (Some(_), _, Strike::Goes(_) | Strike::Approves) => {
-            Err(refused(fault, format!("this happens to a step: say @{} rather than a time", kind.step)))
-        }
+        (Some(_), _, Strike::Goes(_) | Strike::Approves) => Err(refused(
+            fault,
+            format!("this happens to a step: say @{} rather than a time", kind.step),
+        )),
         (None, moment, strike) => Ok(Incident::When(moment.unwrap_or_default(), strike)),
     }
 }
@@ -233,9 +271,12 @@ fn moment(
     }
     if place.is_none() && stage.is_none() {
         // Where the pipeline ends is where it hurts.
-        moment.stage = plan.stages.iter().rev().map(|stage| stage.number).find(|number| {
-            Moment { stage: Some(*number), ..moment.clone() }.is_in(plan)
-        });
+        moment.stage = plan
+            .stages
+            .iter()
+            .rev()
+            .map(|stage| stage.number)
+            .find(|number| Moment { stage: Some(*number), ..moment.clone() }.is_in(plan));
     }
     if moment.is_in(plan) {
         return Ok(moment);
@@ -261,7 +302,8 @@ fn steps_of_hosts(plan: &Plan, moment: &Moment) -> bool {
 fn steps(plan: &Plan, moment: &Moment) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for (stage, lane, step) in plan.steps() {
-        let of_host = matches!(&lane.subject, Subject::Host(host) if moment.host.as_ref() == Some(host));
+        let of_host =
+            matches!(&lane.subject, Subject::Host(host) if moment.host.as_ref() == Some(host));
         let here = moment.environment.as_ref().is_none_or(|name| *name == stage.environment);
         if here && (moment.host.is_none() || of_host) {
             let name = format!("{}:{}", stage.number, step.action.name());
@@ -313,9 +355,8 @@ fn strike(
     topology: &Topology,
 ) -> Result<Strike, Failure> {
     let host = || place.host.clone().ok_or_else(|| refused(fault, "no host is changed: name one"));
-    let balancer = || {
-        place.balancer.clone().ok_or_else(|| refused(fault, "there is no load balancer for it"))
-    };
+    let balancer =
+        || place.balancer.clone().ok_or_else(|| refused(fault, "there is no load balancer for it"));
     let either = || place.host.clone().map_or_else(balancer, Ok);
     let lasts = fault.lasts.or(kind.lasts).unwrap_or_default();
     let environment = || place.environment.clone();

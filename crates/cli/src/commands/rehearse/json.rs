@@ -100,9 +100,9 @@ fn forecast(outcome: &Outcome<'_>) -> Value {
         })
     });
     let kinds = forecast.kinds();
-    let kinds = kinds.iter().map(|(kind, (runs, halted))| {
-        json!({ "kind": kind, "runs": runs, "halted": halted })
-    });
+    let kinds = kinds
+        .iter()
+        .map(|(kind, (runs, halted))| json!({ "kind": kind, "runs": runs, "halted": halted }));
     json!({
         "runs": forecast.runs.len(),
         "delivered": forecast.delivered().count(),
@@ -118,8 +118,6 @@ fn forecast(outcome: &Outcome<'_>) -> Value {
 fn violations(outcome: &Outcome<'_>) -> Vec<Value> {
     let own = outcome.story.violations.iter().map(|what| (outcome.asked.seed, what));
     let others = outcome.forecast.violations.iter().map(|(seed, what)| (*seed, what));
-    let object = |(seed, what): (u64, &String)| {
-        json!({ "seed": seed, "what": what, "replay": text::replay(outcome, seed) })
-    };
+    let object = |(seed, what): (u64, &String)| json!({ "seed": seed, "what": what, "replay": text::replay(outcome, seed) });
     own.chain(others).map(object).collect()
 }

@@ -39,10 +39,7 @@ fn heading(outcome: &Outcome<'_>) -> Vec<String> {
             asked.seed,
             date(*begin)
         ),
-        format!(
-            "{} pretend hosts: nothing real is reached, recorded or changed",
-            hosts.count()
-        ),
+        format!("{} pretend hosts: nothing real is reached, recorded or changed", hosts.count()),
         durations.text(),
     ]
 }
@@ -76,7 +73,9 @@ fn ending(outcome: &Outcome<'_>) -> Vec<String> {
             lines.push(format!("delivered after {}", long(took)));
         }
         (RehearsalEnd::Halted | RehearsalEnd::GivenUp, Some(run), Some((id, _))) => {
-            lines.push("there it stays until somebody does something; a person would see".to_owned());
+            lines.push(
+                "there it stays until somebody does something; a person would see".to_owned(),
+            );
             let host = outcome.healthy.as_ref().and_then(host_time);
             if let Status::Halted(reason) = &run.status {
                 let told = halted::told(id, &run, reason, host);
@@ -112,11 +111,8 @@ fn faults(outcome: &Outcome<'_>) -> Vec<String> {
     let took = super::Facts::of(story).filter(|facts| facts.end == RehearsalEnd::Delivered);
     if let (Some(with), Some(without)) = (took, &outcome.healthy) {
         let (with, without) = (with.took, without.took);
-        let (more, word) = if with >= without {
-            (with - without, "longer")
-        } else {
-            (without - with, "shorter")
-        };
+        let (more, word) =
+            if with >= without { (with - without, "longer") } else { (without - with, "shorter") };
         lines.push(format!(
             "  the run takes {}: {} {word} than with nothing going wrong",
             long(with),
@@ -220,7 +216,10 @@ fn capacity(outcome: &Outcome<'_>) -> Vec<String> {
             let all = whole * u32::try_from(hosts).unwrap_or(u32::MAX);
             format!(", {}% of its capacity while the run lasts", share(time, all))
         });
-        format!("    {name:<30} {hosts_of:>15} ({}%), {minutes} host-minutes{share}", percent(most, hosts))
+        format!(
+            "    {name:<30} {hosts_of:>15} ({}%), {minutes} host-minutes{share}",
+            percent(most, hosts)
+        )
     };
     let lost = outcome.forecast.capacity();
     let lines: Vec<String> = lost.iter().map(line).collect();

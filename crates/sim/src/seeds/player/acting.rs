@@ -63,7 +63,9 @@ impl Player {
                 self.sim.check_fold(run, &acting).await;
                 match drove {
                     Drove::Killed | Drove::Ended(Ended::LeaseLost(_) | Ended::Journal(_)) => {}
-                    Drove::Endless => return Err(format!("{run} came to no end in {:?}", self.lively)),
+                    Drove::Endless => {
+                        return Err(format!("{run} came to no end in {:?}", self.lively));
+                    }
                     Drove::Ended(Ended::Broken(illegal)) => return Err(illegal.to_string()),
                     Drove::Ended(Ended::Finished) => return Ok(Stood::Finished),
                     Drove::Ended(Ended::Cancelled) => return Ok(Stood::Cancelled),

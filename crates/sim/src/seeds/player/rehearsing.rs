@@ -25,6 +25,8 @@ pub(crate) async fn rehearsed(rehearsal: &Rehearsal) -> Rehearsed {
     let mut player =
         Player::around(rehearsal.setting.clone(), rehearsal.seed, &rehearsal.incidents);
     player.lively = LIVELY;
+    player.planted = rehearsal.planted;
+    player.sim.shared.now().planted = rehearsal.planted;
     let begun = player.begin(rehearsal.pipeline.as_str(), Pace::Careful).await;
     let (run, end) = match begun {
         Err(why) => (None, RehearsalEnd::NotPlanned(why)),
