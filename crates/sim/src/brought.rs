@@ -18,7 +18,9 @@ impl World {
             let hosts: Vec<&Host> = match &stage.work {
                 WorkSpec::Roles(roles) => {
                     let key = format!("{}-{}", stage.environment, stage.fleet);
-                    self.records.insert(key, self.build.version.clone());
+                    if let Some(recorded) = self.records.get_mut(&key) {
+                        *recorded = self.build.version.clone();
+                    }
                     let fleet = environment.fleets.get(&stage.fleet);
                     let all = fleet.into_iter().flat_map(|fleet| fleet.hosts.values());
                     all.filter(|host| roles.iter().any(|role| host.roles.contains(role))).collect()
@@ -38,6 +40,11 @@ impl World {
                     machine.has_always_run(&self.build);
                 }
             }
+        }
+        // Config management was left stopped where it would have undone this.
+        for machine in self.hosts.values_mut() {
+            let recorded = self.records.get(&machine.record);
+            machine.agent.runs &= recorded.is_none_or(|version| machine.runs(version));
         }
     }
 

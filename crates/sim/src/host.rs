@@ -111,7 +111,13 @@ impl Machine {
             installs: BTreeMap::new(),
             patches: BTreeMap::new(),
             services: services.map(|s| (s.name.clone(), service())).collect(),
-            agent: Agent { runs: true, converges: false },
+            agent: Agent {
+                runs: topology
+                    .environments
+                    .get(environment)
+                    .is_some_and(|environment| environment.config_management.is_some()),
+                converges: false,
+            },
             jobs: BTreeMap::new(),
             dpkg_locked_until: begin,
             struck: None,

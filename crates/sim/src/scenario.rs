@@ -25,7 +25,9 @@ use serin_model::{EnvironmentName, FreezeWindow, Pace, Plan, RunId, Timestamp};
 use serin_runtime::environment::moment::MomentError;
 use serin_runtime::environment::{EnvironmentRequest, Moment};
 use serin_runtime::ports::{Alert, Ports};
-use serin_runtime::{AdoptError, Controller, Ended, INBOX_POLL, Observer, Settings, TokioClock, records};
+use serin_runtime::{
+    AdoptError, Controller, Ended, INBOX_POLL, Observer, Settings, TokioClock, records,
+};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -284,7 +286,8 @@ impl Sim {
     pub async fn moment(&self, environment: &EnvironmentName) -> Result<Moment, MomentError> {
         let journal: Arc<dyn Journal> = Arc::new(self.journal(self.process()));
         let holder = Holder { user: "mira".to_owned(), machine: "sim".to_owned(), pid: 99 };
-        Moment::take(&journal, environment, &Settings { holder, ttl: TTL, inbox_poll: INBOX_POLL }).await
+        Moment::take(&journal, environment, &Settings { holder, ttl: TTL, inbox_poll: INBOX_POLL })
+            .await
     }
 
     /// Returns the ports of a new process.

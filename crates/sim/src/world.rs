@@ -165,7 +165,10 @@ impl World {
             for (fleet, host) in environment.hosts() {
                 let machine = Machine::new(&topology, name, fleet, host, &self.old);
                 self.hosts.insert(host.name.clone(), machine);
-                self.records.insert(format!("{name}-{}", fleet.name), self.old.clone());
+                let management = environment.config_management.as_ref();
+                if management.is_some_and(|management| management.record.is_some()) {
+                    self.records.insert(format!("{name}-{}", fleet.name), self.old.clone());
+                }
                 let first = self.random.between(FIRST_CONVERGE, self.converge_every);
                 self.schedule(first, Happening::Converge { host: host.name.clone() });
             }

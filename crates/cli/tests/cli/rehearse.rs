@@ -4,7 +4,7 @@ use crate::support::{Said, World};
 
 const AT: &[&str] = &["--at", "2026-12-01T08:00"];
 
-/// Alerts and QA that nobody reaches, and a window two hours after [`AT`].
+/// Alerts and QA that nobody reaches.
 const MORE: &str = r#"
 [environments.production.alerts]
 alertmanagers = ["http://127.0.0.1:9"]
@@ -14,6 +14,10 @@ watchdog = ["alertname=\"Watchdog\""]
 [environments.production.qa.smoke]
 command = ["false"]
 report = "rspec"
+"#;
+
+/// A window that begins ten minutes after [`AT`].
+const FREEZE: &str = r#"
 [[environments.production.freeze]]
 reason = "the auditors are here"
 from = "2026-12-01T08:10"
@@ -60,14 +64,14 @@ fn a_fault_that_halts_is_told_with_what_a_person_would_see_and_the_code_of_a_hal
 fn a_halt_is_repaired_and_resumed_when_that_is_asked_for() {
     let fault = ["to-canary", "--fault", "install-fails=web-02.gstg", "--runs", "1"];
     let world = World::new("");
-    rehearse(&world, &fault).is(5, &["serin resume r-1", "web-02.gstg is out of service"]);
+    rehearse(&world, &fault).is(5, &["serin resume r-1", "OUT OF SERVICE  web-02.gstg"]);
     let resumed = rehearse(&world, &[&fault[..], &["--resume"]].concat());
     resumed.is(0, &["people repair it and resume", "longer than with nothing going wrong"]);
 }
 
 #[test]
 fn a_freeze_window_that_is_on_refuses_and_one_that_comes_is_forecast() {
-    let world = World::new(MORE);
+    let world = World::new(&format!("{MORE}{FREEZE}"));
     let on = ["rehearse", "to-main", "--runs", "1", "--at", "2026-12-01T09:00"];
     let hint = "it is over at 2026-12-01 20:00:00: rehearse that with --at";
     world.serin(&on).is(4, &["would be refused: a freeze window", "the auditors are here", hint]);

@@ -23,6 +23,8 @@ enum Where {
     Nowhere,
 }
 
+const LB_RELOAD: &str = "lb-reload";
+
 /// A kind of fault.
 struct Kind {
     word: &'static str,
@@ -74,7 +76,7 @@ const KINDS: &[Kind] = &[
     kind("package-gone", Where::Nowhere, ("fetch", 5), "the repository does not have the package"),
     kind("migration-fails", Where::Environment, ("migrate", 0), "a migration fails half-way"),
     kind(
-        "lb-reload",
+        LB_RELOAD,
         Where::Balancer,
         ("install", 0),
         "HAProxy is reloaded, and forgets what it was told",
@@ -265,7 +267,7 @@ fn moment(
     let environment = place.map(|place| place.environment.clone());
     let host = place.and_then(|place| place.host.clone());
     let mut moment = Moment { stage, environment, host, step: Some(step.to_owned()) };
-    if !steps_of_hosts(plan, &moment) {
+    if is_of_environments(plan, &moment) {
         // A step of the whole environment is a moment for a host as well.
         moment.host = None;
     }
@@ -278,6 +280,10 @@ fn moment(
             .map(|stage| stage.number)
             .find(|number| Moment { stage: Some(*number), ..moment.clone() }.is_in(plan));
     }
+    if moment.host.is_none() && fault.kind == LB_RELOAD {
+        // A reload hurts where something is drained.
+        moment.host = serving(plan, &moment);
+    }
     if moment.is_in(plan) {
         return Ok(moment);
     }
@@ -289,13 +295,28 @@ fn moment(
     Err(refused(fault, what).hint(format!("it has: {}", listed(&steps(plan, &moment)))))
 }
 
-/// Tells whether steps of this kind are about hosts.
-fn steps_of_hosts(plan: &Plan, moment: &Moment) -> bool {
-    plan.steps().any(|(stage, lane, step)| {
+/// Tells whether there are steps of this kind, and none of them is about a host.
+fn is_of_environments(plan: &Plan, moment: &Moment) -> bool {
+    let fitting = plan.steps().filter(|(stage, _, step)| {
         moment.stage.is_none_or(|number| number == stage.number)
             && moment.step.as_deref() == Some(step.action.name())
-            && matches!(lane.subject, Subject::Host(_))
-    })
+    });
+    let about_hosts: Vec<bool> =
+        fitting.map(|(_, lane, _)| matches!(lane.subject, Subject::Host(_))).collect();
+    !about_hosts.is_empty() && about_hosts.iter().all(|about_host| !about_host)
+}
+
+/// Returns the first host in a moment that has servers on a load balancer.
+fn serving(plan: &Plan, moment: &Moment) -> Option<HostName> {
+    let mut hosts = plan.steps().filter_map(|(stage, lane, _)| match &lane.subject {
+        Subject::Host(name) => plan.topology.host(&stage.environment, name),
+        Subject::Fleet(_) | Subject::Environment => None,
+    });
+    let serves = |host: &&serin_model::Host| {
+        let this = Moment { host: Some(host.name.clone()), ..moment.clone() };
+        !host.servers.is_empty() && this.is_in(plan)
+    };
+    hosts.find(serves).map(|host| host.name.clone())
 }
 
 /// Lists the steps that a plan has where a moment is to be, or anywhere.
@@ -373,7 +394,7 @@ fn strike(
         "dpkg-locked" => Strike::Befalls(Fault::DpkgLocked { host: host()?, lasts }),
         "foreign-version" => Strike::Befalls(Fault::ThirdVersion { host: host()? }),
         "package-gone" => Strike::Befalls(Fault::PackageGone { lasts }),
-        "lb-reload" => Strike::Befalls(Fault::Reload { host: balancer()? }),
+        LB_RELOAD => Strike::Befalls(Fault::Reload { host: balancer()? }),
         "alert" => {
             let attributed = alerts()?.attribution.is_some() && fault.place.is_some();
             let about = place.host.clone().filter(|_| attributed);

@@ -122,12 +122,15 @@ fn is_waited_for(action: &Action) -> bool {
     }
 }
 
+/// What follows within this from something that went wrong is told of it, even if something else goes wrong meanwhile.
+const NOTICED: Duration = Duration::from_secs(30);
+
 /// Says what something that went wrong led to: everything until the next such thing.
 pub(super) fn led_to(rehearsed: &Rehearsed, number: usize) -> String {
     let Some((from, _)) = rehearsed.befallen.get(number) else { return String::new() };
     let to = rehearsed.befallen.get(number + 1).map(|(at, _)| *at);
     let events = rehearsed.run.iter().flat_map(|(_, events)| events);
-    let here = |at: Timestamp| at >= *from && to.is_none_or(|to| at < to);
+    let here = |at: Timestamp| at >= *from && to.is_none_or(|to| at < to.max(from.plus(NOTICED)));
     let (mut lost, mut told_again, mut alerts) = (0_u32, 0_u32, None);
     let mut said = Vec::new();
     for (at, event) in events.filter(|(at, _)| here(*at)) {
