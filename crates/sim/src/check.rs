@@ -86,9 +86,11 @@ impl World {
         if self.attended_since.is_none_or(|since| self.now.since(since) <= ATTENTIVE) {
             return;
         }
+        // At the expedited pace nobody is drained.
         let installing = |host: &HostName| {
             let machine = self.hosts.get(host);
             machine.is_some_and(|m| matches!(m.package, serin_model::PackageState::Broken { .. }))
+                && self.ledger.all().any(|pages| pages.has_drained(host))
         };
         let mut forgotten = Vec::new();
         for ((backend, server), seen) in &balancer.servers {

@@ -9,6 +9,7 @@ mod plans;
 mod promotion;
 
 pub use back::simulate_rollback;
+pub(crate) use patch::id as patch_id;
 pub use patch::simulate_patch;
 pub(crate) use plans::Wanted;
 pub use promotion::simulate_promotion;
@@ -424,12 +425,18 @@ impl Sim {
 
     /// What the journal says and what the controller thought are the same.
     ///
-    /// A controller that died between writing and reading its own append is behind by what that held.
+    /// A controller that died between writing and reading its own append is behind by what that held. One that was replaced
+    /// has heard nothing since its successor began, which may have died of its first append.
     pub(crate) async fn check_fold(&self, run: &RunId, acting: &Acting) {
         let behind = if acting.process.is_dead() { MOST_IN_AN_APPEND } else { 0 };
+        let term = acting.controller.run().term;
+        let of_another =
+            |event: &Event| matches!(event, Event::Adopted { term: new, .. } if *new > term);
         let wrong = match records::load(&self.journal, run).await {
             Err(error) => Some(error.to_string()),
-            Ok((_, events)) => {
+            Ok((_, mut events)) => {
+                let own = events.iter().position(|(_, event)| of_another(event));
+                events.truncate(own.unwrap_or(events.len()));
                 let same = (0..=behind).any(|missing| {
                     let known = events.iter().map(|(_, event)| event);
                     let folded = Run::replay(known.take(events.len().saturating_sub(missing)));

@@ -37,6 +37,12 @@ pub(crate) async fn say(context: &Context, id: &RunId, run: &Run, reason: &Reaso
         ));
     }
     line(format!("  serin cancel {id} --reason …   gives it up, and frees the environment"));
+    if reason.is_outdated_plan() {
+        line(
+            "  That host has changed since the plan was made. If it is right as it is now: cancel, and begin again, for a new \
+             plan",
+        );
+    }
     if let Some(environment) = can_go_back(run) {
         let back = about(changed(run, environment));
         line(format!(

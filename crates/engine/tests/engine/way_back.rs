@@ -49,7 +49,12 @@ fn roll_back(
         (host.clone(), known.unwrap_or_else(|| build(version.as_str())))
     };
     let hosts = way.hosts.iter().map(known).collect();
-    let back = Back { undoes: way.undoes, hosts, records: way.records };
+    let back = Back {
+        undoes: way.undoes,
+        hosts,
+        records: way.records,
+        out_of_service: way.out_of_service,
+    };
     let mut truth = world.truth.clone();
     let pipelines = pipelines();
     let recipes = Recipes { topology: &truth.topology, pipelines: &pipelines };

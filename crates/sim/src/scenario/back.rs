@@ -83,7 +83,12 @@ impl Sim {
     pub(crate) async fn plan_back(&self, way: WayBack, pace: Pace) -> Result<Plan, String> {
         let old = installation::old_build;
         let hosts = way.hosts.into_iter().map(|(host, version)| (host, old(version))).collect();
-        let back = Back { undoes: way.undoes, hosts, records: way.records };
+        let back = Back {
+            undoes: way.undoes,
+            hosts,
+            records: way.records,
+            out_of_service: way.out_of_service,
+        };
         let recipe = self.recipes().rollback(installation::name("rollback"), &back, pace);
         // Only a record may have been changed, and no host yet.
         let recorded = || back.records.first().map(|(_, _, version)| old(version.clone()));

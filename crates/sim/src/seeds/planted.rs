@@ -120,5 +120,11 @@ pub(crate) fn back_all_the_way(topology: &Topology) -> WayBack {
     let production = topology.environments.get(&super::player::production());
     let hosts = production.into_iter().flat_map(Environment::hosts);
     let hosts = hosts.map(|(_, host)| (host.name.clone(), installation::name(OLD))).collect();
-    WayBack { undoes: BTreeSet::new(), hosts, records: Vec::new(), left_out: Vec::new() }
+    WayBack {
+        undoes: BTreeSet::new(),
+        hosts,
+        records: Vec::new(),
+        out_of_service: BTreeSet::new(),
+        left_out: Vec::new(),
+    }
 }

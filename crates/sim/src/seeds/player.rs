@@ -4,8 +4,10 @@
 //! come to its end: that is how liveness is checked. Read [`Player::live`] first.
 
 mod acting;
+mod another;
 mod people;
 
+use super::extras::Extras;
 use super::planted::{Planted, back_all_the_way};
 use super::story::{Incident, Story, Wish};
 use crate::faults::Faults;
@@ -14,7 +16,7 @@ use crate::scenario::{Sim, Wanted};
 use crate::world::BEGIN;
 use acting::{Deed, Stood};
 use serin_engine::{Command, History, NoWayBack, Scope, WayBack};
-use serin_model::{EnvironmentName, Pace, Plan, RunId, Timestamp};
+use serin_model::{EnvironmentName, Pace, PatchDirection, Plan, RunId, Timestamp};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -73,6 +75,7 @@ struct Player {
     deeds: VecDeque<(Timestamp, Deed)>,
     processes: u32,
     calm: bool,
+    extras: Extras,
 }
 
 /// What became of a wish.
@@ -108,7 +111,16 @@ impl Player {
             }
         }
         deeds.sort_by_key(|(at, _)| *at);
-        let sim = Sim::in_setting(story.shape.setting(), story.seed, faults);
+        let mut setting = story.shape.setting();
+        for stage in setting.pipelines.values_mut().flat_map(|pipeline| &mut pipeline.stages) {
+            if Some(stage.number) == story.extras.approval {
+                stage.approval = Some("somebody has looked".to_owned());
+            }
+        }
+        let mut sim = Sim::in_setting(setting, story.seed, faults);
+        if let Some((environment, window)) = story.extras.freeze.clone() {
+            sim = sim.freezing(environment, window);
+        }
         sim.shared.now().planted = planted;
         Self {
             sim,
@@ -118,6 +130,7 @@ impl Player {
             deeds: deeds.into(),
             processes: 0,
             calm: false,
+            extras: story.extras.clone(),
         }
     }
 
@@ -157,16 +170,32 @@ impl Player {
     }
 
     async fn fulfil(&mut self, wish: Wish) -> Result<Came, String> {
-        let run = match wish {
-            Wish::Canary => self.begin("to-canary", Pace::Careful).await,
-            Wish::Main => self.begin("to-main", Pace::Careful).await,
-            Wish::Expedited => self.begin_expedited().await,
-            Wish::RollBack(pace) => return self.roll_back(pace).await,
-        };
-        match run {
-            Ok(run) => self.carry(run).await,
-            Err(why) => self.not_begun(&why),
+        if let Wish::RollBack(pace) = wish {
+            return self.roll_back(pace).await;
         }
+        let run = match self.begin(wish).await {
+            Ok(run) => run,
+            Err(why) => return self.not_begun(&why),
+        };
+        let came = self.carry(run).await?;
+        if let (Wish::Patch(PatchDirection::Apply, _), Came::True) = (wish, &came) {
+            self.sim.shared.now().check_patched(&production(), &crate::scenario::patch_id());
+        }
+        Ok(came)
+    }
+
+    /// Plans and records a run of what is wanted.
+    async fn begin(&self, wish: Wish) -> Result<RunId, String> {
+        let passed = BTreeSet::new();
+        let wanted = |pipeline| Wanted { pipeline, passed: &passed, pace: Pace::Careful };
+        let plan = match wish {
+            Wish::Canary => self.sim.plan_for(&wanted("to-canary")).await,
+            Wish::Main => self.sim.plan_for(&wanted("to-main")).await,
+            Wish::Expedited => self.sim.plan_expedited(&production()).await,
+            Wish::Patch(direction, pace) => self.sim.plan_patch(pace, direction).await,
+            Wish::RollBack(_) => Err("a way back is planned from what runs have done".to_owned()),
+        }?;
+        self.record(plan).await
     }
 
     /// No plan, or no record of it: something is wrong with the world, unless nothing can be.
@@ -176,17 +205,6 @@ impl Player {
         }
         self.note(&format!("cannot begin: {why}"));
         Ok(Came::ToNothing)
-    }
-
-    async fn begin(&mut self, pipeline: &str, pace: Pace) -> Result<RunId, String> {
-        let wanted = Wanted { pipeline, passed: &BTreeSet::new(), pace };
-        let plan = self.sim.plan_for(&wanted).await?;
-        self.record(plan).await
-    }
-
-    async fn begin_expedited(&mut self) -> Result<RunId, String> {
-        let plan = self.sim.plan_expedited(&production()).await?;
-        self.record(plan).await
     }
 
     async fn record(&self, mut plan: Plan) -> Result<RunId, String> {
@@ -248,6 +266,11 @@ impl Player {
             calm_halts += u32::from(self.calm);
             if calm_halts > HALTS_IN_CALM {
                 return Err(format!("nothing is wrong, and {run} halts: {reason}"));
+            }
+            if self.calm && reason.is_outdated_plan() {
+                // As `serin` says then.
+                command = Some(cancel());
+                continue;
             }
             if halts > HALTS_UNTIL_CALM || self.calm {
                 self.calm_down().await?;

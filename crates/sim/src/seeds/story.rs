@@ -1,11 +1,12 @@
 //! Stories: what a seed stands for, as a value that can be printed, cut down and told again.
 
+use super::extras::{Drawn, Extras};
 use super::fleet::Shape;
 use crate::faults::{Fault, Kill, Trouble};
 use crate::installation::Setting;
 use crate::random::Random;
 use serin_journal::FailMode;
-use serin_model::{EnvironmentName, HostName, Pace};
+use serin_model::{EnvironmentName, HostName, Pace, PatchDirection};
 use std::time::Duration;
 
 /// Everything that a seed decides, but for latencies and what people do about halts.
@@ -19,6 +20,8 @@ pub struct Story {
     pub plot: Vec<Wish>,
     /// What happens meanwhile, with the number by which [`Story::keeping`] knows it.
     pub incidents: Vec<(usize, Incident)>,
+    /// What it has besides.
+    pub extras: Extras,
 }
 
 /// Something that people want.
@@ -32,6 +35,8 @@ pub enum Wish {
     Expedited,
     /// Production as it was.
     RollBack(Pace),
+    /// A patch on all of production, or off it.
+    Patch(PatchDirection, Pace),
 }
 
 /// Something that happens.
@@ -71,17 +76,31 @@ pub enum Asked {
     HoldNextStage(EnvironmentName),
     /// Another share for the canary.
     Share(u32),
+    /// A second run of the same, by somebody who does not know of the first.
+    AnotherRun,
 }
 
 impl Story {
     /// Returns the story of a seed.
     pub fn of(seed: u64) -> Self {
+        let mut story = Self::plain(seed);
+        let drawn = Drawn::of(seed, &story.shape);
+        story.plot = drawn.plot.unwrap_or(story.plot);
+        let first = story.incidents.len();
+        story.incidents.extend((first..).zip(drawn.incidents));
+        story.extras = drawn.extras;
+        story
+    }
+
+    /// Returns the story of a seed without patches, approvals, freeze windows and second runs, which came later.
+    pub fn plain(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x5e71_5eed);
         let shape = Shape::drawn(&mut random);
         let plot = plot(&mut random, &shape);
         let mut drawer = Drawer { span: 900 + 8 * shape.hosts(), hosts: shape.hosts(), random };
         let incidents = drawer.incidents(&shape.setting());
-        Self { seed, shape, plot, incidents: incidents.into_iter().enumerate().collect() }
+        let incidents = incidents.into_iter().enumerate().collect();
+        Self { seed, shape, plot, incidents, extras: Extras::default() }
     }
 
     /// Returns the story with only these of its incidents, by number.

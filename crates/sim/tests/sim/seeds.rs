@@ -3,7 +3,7 @@
 use serin_sim::seeds::{Planted, Story, tell, tell_with};
 
 fn is_clean(seed: u64, incidents: &[usize]) {
-    let tale = tell(&Story::of(seed).keeping(incidents));
+    let tale = tell(&Story::plain(seed).keeping(incidents));
     assert!(tale.violations.is_empty(), "{:?}\n{}", tale.violations, tale.timeline.join("\n"));
 }
 
@@ -22,7 +22,7 @@ fn a_rollback_that_goes_on_where_another_was_given_up_starts_config_management_o
 }
 
 fn whole_is_clean(seed: u64) {
-    let tale = tell(&Story::of(seed));
+    let tale = tell(&Story::plain(seed));
     assert!(tale.violations.is_empty(), "{:?}\n{}", tale.violations, tale.timeline.join("\n"));
 }
 
@@ -35,6 +35,48 @@ fn a_rollback_asks_earlier_runs_of_the_same_build_for_the_point_of_no_return() {
 fn a_rollback_starts_config_management_that_the_undone_run_had_only_stopped() {
     is_clean(3711, &[2, 6]);
     [2626, 2729, 4457, 6239, 7268].into_iter().for_each(whole_is_clean);
+}
+
+#[test]
+fn a_run_that_was_given_up_and_begun_again_goes_back_as_one() {
+    whole_is_clean(1354);
+}
+
+#[test]
+fn a_canary_that_serves_alone_keeps_its_share() {
+    whole_is_clean(2474);
+}
+
+#[test]
+fn a_canary_whose_others_are_all_out_of_service_can_be_given_a_share() {
+    // Otherwise nobody could go on: main's hosts come back with the run that begins with the canary's exposure.
+    is_clean(10649, &[0, 2]);
+    is_clean(13365, &[3]);
+    is_clean(22106, &[1]);
+}
+
+#[test]
+fn a_rollback_puts_hosts_into_service_that_the_undone_run_had_only_drained() {
+    is_clean(25725, &[0, 1, 3]);
+}
+
+#[test]
+fn a_plan_that_the_world_has_left_behind_is_given_up_for_a_new_one() {
+    is_clean(42356, &[2]);
+}
+
+#[test]
+fn hosts_that_nobody_drained_are_not_missed_after_a_reload() {
+    is_clean(16666, &[1]);
+    is_clean(19905, &[0]);
+    is_clean(31735, &[2]);
+    is_clean(41348, &[1]);
+}
+
+#[test]
+fn a_process_that_was_replaced_need_not_know_of_its_successor() {
+    is_clean(19469, &[0, 3]);
+    is_clean(9220, &[0, 1]);
 }
 
 #[test]
