@@ -80,6 +80,14 @@ fn a_process_that_was_replaced_need_not_know_of_its_successor() {
 }
 
 #[test]
+fn a_patch_run_starts_config_management_that_one_which_was_given_up_left_stopped() {
+    for (seed, incidents) in [(1947, vec![2, 5]), (5633, vec![0, 1, 2]), (9641, vec![6])] {
+        let tale = tell(&Story::of(seed).keeping(&incidents));
+        assert!(tale.violations.is_empty(), "{:?}\n{}", tale.violations, tale.timeline.join("\n"));
+    }
+}
+
+#[test]
 fn every_planted_bug_is_found() {
     for bug in Planted::ALL {
         let found = |seed: &u64| !tell_with(&Story::of(*seed), Some(bug)).violations.is_empty();
