@@ -4,8 +4,10 @@ use crate::faults::{Faults, Kill};
 use crate::ports::Shared;
 use crate::process::Process;
 use crate::seeds::Planted;
+use crate::world::Written;
 use async_trait::async_trait;
 use serin_engine::Event;
+use serin_engine::transitions::Cause;
 use serin_journal::{
     Append, AppendError, CommandId, EnvironmentAppend, FailMode, Holder, Inbox, Journal,
     JournalError, Lease, LeaseRefused, Record, RunSummary, Scope,
@@ -64,6 +66,24 @@ impl SimJournal {
         }
     }
 
+    /// Dies if a scenario says so of what is about to be written, or was.
+    async fn may_die_of(&self, append: &Append<'_>, written: Written) {
+        let events = Self::parse(append.run, append.records, append.at).unwrap_or_default();
+        let dies = {
+            let mut world = self.shared.now();
+            let causes = events.iter().map(Cause::of);
+            let dies = causes.fold(false, |dies, cause| world.upon(cause, written) || dies);
+            if dies {
+                world.note("controller", &format!("dies of what is {written:?} written"));
+            }
+            dies
+        };
+        if dies {
+            self.process.kill();
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Returns the number that the next append has.
     fn next(&self) -> u64 {
         let appends = self.appends.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,7 +119,9 @@ impl SimJournal {
                     world.check_passed(append.run, event);
                 }
                 let shown: Vec<String> = events.iter().map(show).collect();
-                (shown.join("; "), world.ledger.append(append.run, &events, append.at))
+                let mut wrong = world.ledger.append(append.run, &events, append.at);
+                wrong.extend(world.coverage.append(append.run, &events).err());
+                (shown.join("; "), wrong)
             }
             Err(wrong) => (String::new(), vec![wrong]),
         };
@@ -117,7 +139,12 @@ impl SimJournal {
             let record = Record { seq: 0, at: append.at, body: body.clone() };
             match records::read_environment(append.environment, &record) {
                 Ok(event) => {
-                    self.shared.now().ledger.of_environment(append.environment, &event);
+                    let mut world = self.shared.now();
+                    world.ledger.of_environment(append.environment, &event);
+                    let taken = world.coverage.of_environment(append.environment, &event);
+                    let causes = taken.as_ref().ok().and_then(|arrow| *arrow).map(|a| a.cause);
+                    causes.into_iter().for_each(|cause| drop(world.upon(cause, Written::Now)));
+                    taken.err().into_iter().for_each(|wrong| world.violation(wrong));
                     format!("{event:?}")
                 }
                 Err(error) => error.to_string(),
@@ -167,6 +194,8 @@ impl Journal for SimJournal {
         match Self::parse(&id, &[first.to_owned()], now) {
             Ok(events) => {
                 for event in events {
+                    let opened = world.coverage.open(id.clone(), &event);
+                    opened.err().into_iter().for_each(|wrong| world.violation(wrong));
                     world.ledger.open(id.clone(), event);
                 }
             }
@@ -179,6 +208,7 @@ impl Journal for SimJournal {
     async fn append(&self, append: &Append<'_>) -> Result<u64, AppendError> {
         let number = self.next();
         self.may_die(Kill::Before, number).await;
+        self.may_die_of(append, Written::NotYet).await;
         let fails = self.may_fail(number);
         if number.is_multiple_of(DROPPED)
             && self.shared.now().planted == Some(Planted::DropsAppends)
@@ -190,6 +220,7 @@ impl Journal for SimJournal {
         let appended = self.process.journal.append(append).await;
         if appended.is_ok() || fails == Some(FailMode::Unacknowledged) && is_unknown(&appended) {
             self.read_along(append);
+            self.may_die_of(append, Written::Now).await;
         }
         let last = appended?;
         self.may_die(Kill::After, number).await;

@@ -1,6 +1,9 @@
 //! `serin-sim`: tells the stories of seeds, and shows the timeline of one.
 
+use serin_engine::Arrow;
+use serin_sim::Covered;
 use serin_sim::seeds::{Planted, Story, Tale, shrink, tell, tell_with};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -9,6 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const USAGE: &str = "serin-sim [--seeds COUNT] [--from SEED] [--threads COUNT]
 serin-sim --seed SEED [--keep NUMBERS] [--halved TIMES] [--shrink]
 serin-sim --planted [--seeds COUNT] [--from SEED]";
+
+/// How many stories take every arrow of the table of transitions that stories can take: as many as `make test` tells.
+const TAKES_ALL: u64 = 500;
 
 /// How many failures are enough to stop.
 const MOST_FAILURES: usize = 10;
@@ -111,6 +117,7 @@ fn many(words: &Words) -> ExitCode {
     let (from, count) = (words.from.unwrap_or(1), words.seeds.unwrap_or(500));
     let next = AtomicU64::new(from);
     let failed: Mutex<Vec<(u64, Tale)>> = Mutex::new(Vec::new());
+    let taken: Mutex<BTreeSet<Arrow>> = Mutex::new(BTreeSet::new());
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = words.threads.unwrap_or(u64::try_from(cores).unwrap_or(1));
     std::thread::scope(|scope| {
@@ -122,7 +129,10 @@ fn many(words: &Words) -> ExitCode {
                     if seed >= from + count || enough {
                         return;
                     }
-                    let tale = tell(&Story::of(seed));
+                    let mut tale = tell(&Story::of(seed));
+                    if let Ok(mut taken) = taken.lock() {
+                        taken.append(&mut tale.arrows);
+                    }
                     if !tale.violations.is_empty()
                         && let Ok(mut failed) = failed.lock()
                     {
@@ -138,8 +148,23 @@ fn many(words: &Words) -> ExitCode {
         say(&format!("seed {seed}: {first}"));
         say(&format!("  serin-sim --seed {seed} --shrink"));
     }
+    let covered = Covered::of(&taken.into_inner().unwrap_or_default());
+    show(&covered);
     say(&format!("{count} seeds from {from}: {} with violations", failed.len()));
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let is_enough = count < TAKES_ALL || covered.is_whole();
+    if failed.is_empty() && is_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Says which arrows of the table of transitions were not taken, and what is wrong with that.
+fn show(covered: &Covered) {
+    for (arrow, excuse) in &covered.untaken {
+        let excuse = excuse.map_or("NOT TAKEN, and not excused", |why| why);
+        say(&format!("  {arrow}: {excuse}"));
+    }
+    for arrow in &covered.stale {
+        say(&format!("  {arrow}: TAKEN, so that its excuse is stale"));
+    }
+    say(&format!("{} of {} transitions were taken", covered.taken, covered.all));
 }
 
 /// Prints a line; whoever has read enough closes the pipe.

@@ -19,7 +19,7 @@ use crate::journal::{Appends, SimJournal};
 use crate::ports::{Shared, SimPorts};
 use crate::process::Process;
 use crate::world::{BEGIN, World};
-use serin_engine::{Command, Due, Event, Run};
+use serin_engine::{Arrow, Command, Due, Event, Run};
 use serin_journal::{CommandId, Holder, Journal, JournalError, MemoryJournal};
 use serin_model::{EnvironmentName, FreezeWindow, Pace, Plan, RunId, Timestamp};
 use serin_runtime::environment::moment::MomentError;
@@ -101,6 +101,8 @@ pub struct Report {
     pub violations: Vec<String>,
     /// Everything that happened, a line each.
     pub trace: Vec<String>,
+    /// The arrows of the table of transitions that were taken.
+    pub arrows: BTreeSet<Arrow>,
     /// What a plan for the same build says right after: the numbers of its stages; `Err`: why there is none.
     pub next_plan: Result<Vec<u32>, String>,
 }
@@ -221,6 +223,7 @@ impl Sim {
             world: world.projection(),
             violations: world.violations.clone(),
             trace: world.log.clone(),
+            arrows: world.coverage.taken.clone(),
             next_plan: Err("nobody has planned".to_owned()),
         }
     }

@@ -9,6 +9,7 @@ mod planted;
 mod player;
 mod shrink;
 mod story;
+mod twists;
 
 pub use fleet::{Deploy, Hosts, Shape};
 pub use planted::Planted;

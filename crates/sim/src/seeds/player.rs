@@ -13,7 +13,7 @@ use crate::random::Random;
 use crate::scenario::{Sim, Wanted};
 use crate::world::BEGIN;
 use acting::{Deed, Stood};
-use serin_engine::{Command, History, NoWayBack, Scope, WayBack};
+use serin_engine::{Arrow, Command, History, NoWayBack, Scope, WayBack};
 use serin_model::{EnvironmentName, Pace, Plan, RunId, Timestamp};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub struct Tale {
     pub timeline: Vec<String>,
     /// How long it took, in virtual time.
     pub took: Duration,
+    /// The arrows of the table of transitions that were taken.
+    pub arrows: BTreeSet<Arrow>,
 }
 
 /// Tells a story to its end.
@@ -99,6 +101,7 @@ impl Player {
                     faults.appends.insert(number, mode);
                 }
                 Incident::Dies(kill) => faults.kills.push(kill),
+                Incident::When(when) => faults.when.push(when),
                 Incident::ClocksApart(apart) => faults.clocks_apart = apart,
                 Incident::Killed(at) => deeds.push((BEGIN.plus(at), Deed::Kill)),
                 Incident::Stopped { at, lasts } => {
@@ -126,7 +129,8 @@ impl Player {
             self.violation(why);
         }
         let report = self.sim.report();
-        Tale { violations: report.violations, timeline: report.trace, took: report.took }
+        let (violations, timeline) = (report.violations, report.trace);
+        Tale { violations, timeline, took: report.took, arrows: report.arrows }
     }
 
     /// Has people start what is wanted until nothing is any more.

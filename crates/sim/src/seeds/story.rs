@@ -1,7 +1,7 @@
 //! Stories: what a seed stands for, as a value that can be printed, cut down and told again.
 
 use super::fleet::Shape;
-use crate::faults::{Fault, Kill, Trouble};
+use crate::faults::{Fault, Kill, Trouble, When};
 use crate::installation::Setting;
 use crate::random::Random;
 use serin_journal::FailMode;
@@ -58,6 +58,8 @@ pub enum Incident {
     ClocksApart(Duration),
     /// A person asks for something.
     Asked(Duration, Asked),
+    /// Something goes wrong when something else has just begun.
+    When(When),
 }
 
 /// What people ask in the middle of a run.
@@ -80,7 +82,11 @@ impl Story {
         let shape = Shape::drawn(&mut random);
         let plot = plot(&mut random, &shape);
         let mut drawer = Drawer { span: 900 + 8 * shape.hosts(), hosts: shape.hosts(), random };
-        let incidents = drawer.incidents(&shape.setting());
+        let setting = shape.setting();
+        let mut incidents = drawer.incidents(&setting);
+        if !incidents.is_empty() {
+            incidents.extend(super::twists::drawn(seed, &setting));
+        }
         Self { seed, shape, plot, incidents: incidents.into_iter().enumerate().collect() }
     }
 
