@@ -3,7 +3,9 @@
 //! Jobs are in `jobs.rs`. A host that is cut off lives on; one that dies loses its processes, and what dpkg was in the
 //! middle of.
 
+use crate::checker::Checker;
 use crate::jobs::{Attempt, State};
+use crate::seeds::Planted;
 use crate::world::{Happening, World};
 use serin_model::observation::ServiceObservation;
 use serin_model::{
@@ -223,6 +225,7 @@ impl World {
             ["gitlab-sidekiq-idle", _] => {
                 said(status(machine.services.values().all(|s| s.idle_from <= now)), "")
             }
+            ["curl", ..] if self.planted == Some(Planted::TakesAllForWell) => said(0, ""),
             ["curl", ..] => said(status(machine.is_healthy(now)), "503"),
             _ => said(127, "command not found"),
         }
@@ -324,7 +327,10 @@ impl World {
             self.note(host.as_str(), &format!("config management puts {version} back"));
             return;
         }
-        self.violation(format!("config management installed {version} on {host} by itself"));
+        self.violation(
+            Checker::ConfigManagement,
+            format!("config management installed {version} on {host} by itself"),
+        );
     }
 }
 

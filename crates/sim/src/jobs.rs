@@ -6,6 +6,7 @@
 use crate::faults::Trouble;
 use crate::host::Machine;
 use crate::installation::{POST_DEPLOYMENT, REGULAR};
+use crate::seeds::Planted;
 use crate::world::{Happening, World};
 use serin_model::{Build, CarriedState, HostName, PackageState, RunId, ServiceName, StepId};
 use serin_runtime::ports::{CommandEnd, Fence, Job, JobEnd, JobState, PortError, Work};
@@ -91,8 +92,11 @@ impl World {
     pub(crate) fn start(&mut self, job: &Job, trouble: Option<Trouble>) -> Result<u32, PortError> {
         self.pass_host(&job.host, job.fence)?;
         let key = (job.run.clone(), job.step.clone());
+        let again = self.installs_again(job);
         let attempts = self.machine(&job.host)?.jobs.entry(key.clone()).or_default();
-        if let Some(last) = attempts.last() {
+        if again && attempts.last().is_some_and(|last| last.state == State::Exited(0)) {
+            attempts.pop();
+        } else if let Some(last) = attempts.last() {
             if last.state == State::Running || last.number == job.attempt {
                 return Ok(last.number);
             }
@@ -112,6 +116,10 @@ impl World {
         self.check_job(job);
         self.begin(job, key, trouble);
         Ok(job.attempt)
+    }
+
+    fn installs_again(&self, job: &Job) -> bool {
+        self.planted == Some(Planted::InstallsTwice) && matches!(job.work, Work::Install(_))
     }
 
     fn has(&self, host: &HostName, build: &Build) -> bool {
@@ -247,6 +255,7 @@ impl World {
         let mut status = i32::from(fails);
         let gone = self.is_package_gone();
         let now = self.now;
+        let looks_first = self.planted != Some(Planted::InstallsTwice);
         let Some(machine) = self.hosts.get_mut(host) else { return };
         match (&work, words(&work).as_slice()) {
             (Work::Fetch(build), _) if gone && !machine.fetched.contains(&build.version) => {
@@ -257,7 +266,8 @@ impl World {
             }
             (Work::Fetch(_), _) => {}
             (Work::Install(build), _)
-                if machine.package == PackageState::Installed(build.version.clone()) => {}
+                if looks_first
+                    && machine.package == PackageState::Installed(build.version.clone()) => {}
             (Work::Install(build), _) => {
                 if !machine.fetched.contains(&build.version) {
                     status = 100;

@@ -1,5 +1,6 @@
 //! The journal of one pretend process: the one in memory, read along by the ledger, and deadly where a scenario says.
 
+use crate::checker::Checker;
 use crate::faults::{Faults, Kill};
 use crate::ports::Shared;
 use crate::process::Process;
@@ -108,6 +109,16 @@ impl SimJournal {
         texts.iter().map(parse).collect()
     }
 
+    /// Returns the records that a planted bug does not leave out.
+    fn kept(&self, append: &Append<'_>) -> Vec<String> {
+        let Some(planted) = self.shared.now().planted else { return append.records.to_vec() };
+        let stays = |text: &&String| {
+            let events = Self::parse(append.run, std::slice::from_ref(*text), append.at);
+            !events.is_ok_and(|events| events.iter().any(|event| planted.leaves_out(event)))
+        };
+        append.records.iter().filter(stays).cloned().collect()
+    }
+
     /// Has the ledger read what was appended.
     fn read_along(&self, append: &Append<'_>) {
         let events = Self::parse(append.run, append.records, append.at);
@@ -119,15 +130,17 @@ impl SimJournal {
                     world.check_passed(append.run, event);
                 }
                 let shown: Vec<String> = events.iter().map(show).collect();
-                let mut wrong = world.ledger.append(append.run, &events, append.at);
-                wrong.extend(world.coverage.append(append.run, &events).err());
+                let wrong = world.ledger.append(append.run, &events, append.at);
+                let mut wrong: Vec<_> = wrong.into_iter().map(|w| (Checker::Order, w)).collect();
+                let illegal = world.coverage.append(append.run, &events).err();
+                wrong.extend(illegal.map(|illegal| (Checker::Transitions, illegal)));
                 (shown.join("; "), wrong)
             }
-            Err(wrong) => (String::new(), vec![wrong]),
+            Err(wrong) => (String::new(), vec![(Checker::Transitions, wrong)]),
         };
         world.note("journal", &shown);
-        for wrong in wrong {
-            world.violation(wrong);
+        for (checker, wrong) in wrong {
+            world.violation(checker, wrong);
         }
         drop(world);
         self.appends.lock().unwrap_or_else(PoisonError::into_inner).made.push(shown);
@@ -142,9 +155,13 @@ impl SimJournal {
                     let mut world = self.shared.now();
                     world.ledger.of_environment(append.environment, &event);
                     let taken = world.coverage.of_environment(append.environment, &event);
-                    let causes = taken.as_ref().ok().and_then(|arrow| *arrow).map(|a| a.cause);
-                    causes.into_iter().for_each(|cause| drop(world.upon(cause, Written::Now)));
-                    taken.err().into_iter().for_each(|wrong| world.violation(wrong));
+                    match taken {
+                        // Only what befalls the world waits for this: no process dies of it.
+                        Ok(arrow) => {
+                            let _dies = arrow.is_some_and(|a| world.upon(a.cause, Written::Now));
+                        }
+                        Err(wrong) => world.violation(Checker::Transitions, wrong),
+                    }
                     format!("{event:?}")
                 }
                 Err(error) => error.to_string(),
@@ -195,11 +212,13 @@ impl Journal for SimJournal {
             Ok(events) => {
                 for event in events {
                     let opened = world.coverage.open(id.clone(), &event);
-                    opened.err().into_iter().for_each(|wrong| world.violation(wrong));
+                    if let Err(wrong) = opened {
+                        world.violation(Checker::Transitions, wrong);
+                    }
                     world.ledger.open(id.clone(), event);
                 }
             }
-            Err(wrong) => world.violation(wrong),
+            Err(wrong) => world.violation(Checker::Transitions, wrong),
         }
         drop(world);
         Ok(id)
@@ -217,6 +236,12 @@ impl Journal for SimJournal {
             let count = u64::try_from(append.records.len()).unwrap_or(u64::MAX);
             return Ok(append.expected.saturating_add(count));
         }
+        let kept = self.kept(append);
+        if kept.is_empty() {
+            return Ok(append.expected);
+        }
+        let Append { run, expected, records: _, at, leases, claims } = *append;
+        let append = &Append { run, expected, records: &kept, at, leases, claims };
         let appended = self.process.journal.append(append).await;
         if appended.is_ok() || fails == Some(FailMode::Unacknowledged) && is_unknown(&appended) {
             self.read_along(append);

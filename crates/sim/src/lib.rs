@@ -23,6 +23,7 @@ mod host;
 mod jobs;
 mod ledger;
 mod coverage;
+mod checker;
 mod check;
 mod endings;
 mod process;
@@ -31,6 +32,7 @@ mod journal;
 pub mod scenario;
 pub mod seeds;
 
+pub use checker::{Checker, Violation};
 pub use coverage::Covered;
 pub use faults::{Fault, Faults, Kill, Mishap, Trouble, When};
 pub use scenario::{

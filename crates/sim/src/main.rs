@@ -1,8 +1,8 @@
 //! `serin-sim`: tells the stories of seeds, and shows the timeline of one.
 
 use serin_engine::Arrow;
-use serin_sim::Covered;
 use serin_sim::seeds::{Planted, Story, Tale, shrink, tell, tell_with};
+use serin_sim::{Checker, Covered};
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -93,20 +93,29 @@ fn verdict(tale: &Tale) -> ExitCode {
     if tale.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Plants each bug, and tells stories until the checkers find it.
+/// Plants each bug, and tells stories until the checker that it is to prove is the first to speak.
 fn planted(words: &Words) -> ExitCode {
     let (from, count) = (words.from.unwrap_or(1), words.seeds.unwrap_or(2_000));
     let mut missed = 0;
-    for bug in Planted::ALL {
-        let found = (from..from + count).find_map(|seed| {
-            let tale = tell_with(&Story::of(seed), Some(bug));
-            tale.violations.first().map(|violation| (seed, violation.clone()))
-        });
-        if let Some((seed, violation)) = found {
-            say(&format!("{bug:?}: seed {seed}: {violation}"));
-        } else {
+    for checker in Checker::ALL {
+        let bugs: Vec<Planted> =
+            Planted::ALL.into_iter().filter(|bug| bug.proves() == checker).collect();
+        if bugs.is_empty() {
             missed += 1;
-            say(&format!("{bug:?}: NOT FOUND in {count} seeds"));
+            say(&format!("{checker:?}: NOT PROVEN, no bug is planted for it"));
+        }
+        for bug in bugs {
+            let found = (from..from + count).find_map(|seed| {
+                let tale = tell_with(&Story::of(seed), Some(bug));
+                let first = tale.violations.into_iter().next();
+                first.filter(|first| first.checker == checker).map(|first| (seed, first.what))
+            });
+            if let Some((seed, what)) = found {
+                say(&format!("{checker:?}: {bug:?}, seed {seed}: {what}"));
+            } else {
+                missed += 1;
+                say(&format!("{checker:?}: NOT PROVEN by {bug:?} in {count} seeds"));
+            }
         }
     }
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -144,7 +153,7 @@ fn many(words: &Words) -> ExitCode {
     });
     let failed = failed.into_inner().unwrap_or_default();
     for (seed, tale) in &failed {
-        let first = tale.violations.first().map_or("", String::as_str);
+        let first = tale.violations.first().map_or_else(String::new, ToString::to_string);
         say(&format!("seed {seed}: {first}"));
         say(&format!("  serin-sim --seed {seed} --shrink"));
     }

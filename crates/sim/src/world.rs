@@ -9,6 +9,7 @@
 //! looked at in `check.rs`, at the moment of the change.
 
 use crate::balancer::Balancer;
+use crate::checker::{Checker, Violation};
 use crate::coverage::Coverage;
 use crate::faults::{Fault, Faults, Mishap, Trouble};
 use crate::host::Machine;
@@ -62,7 +63,7 @@ pub struct World {
     /// What every effect of a controller was, in order.
     pub(crate) effects: Vec<String>,
     pub(crate) log: Vec<String>,
-    pub(crate) violations: Vec<String>,
+    pub(crate) violations: Vec<Violation>,
     pub(crate) ledger: Ledger,
     pub(crate) coverage: Coverage,
 }
@@ -290,9 +291,10 @@ impl World {
     }
 
     /// Notes that something happened that must not.
-    pub(crate) fn violation(&mut self, what: String) {
-        self.note("VIOLATION", &what);
-        self.violations.push(what);
+    pub(crate) fn violation(&mut self, checker: Checker, what: String) {
+        let violation = Violation { checker, what };
+        self.note("VIOLATION", &violation.to_string());
+        self.violations.push(violation);
     }
 
     /// Returns what the clock of some process shows now.

@@ -8,6 +8,7 @@ mod people;
 
 use super::planted::{Planted, back_all_the_way};
 use super::story::{Incident, Story, Wish};
+use crate::checker::{Checker, Violation};
 use crate::faults::Faults;
 use crate::random::Random;
 use crate::scenario::{Sim, Wanted};
@@ -34,7 +35,7 @@ const HALTS_IN_CALM: u32 = 3;
 #[derive(Debug, Clone)]
 pub struct Tale {
     /// What the checkers found.
-    pub violations: Vec<String>,
+    pub violations: Vec<Violation>,
     /// Everything that happened, a line each.
     pub timeline: Vec<String>,
     /// How long it took, in virtual time.
@@ -129,8 +130,8 @@ impl Player {
             self.violation(why);
         }
         let report = self.sim.report();
-        let (violations, timeline) = (report.violations, report.trace);
-        Tale { violations, timeline, took: report.took, arrows: report.arrows }
+        let violations = self.sim.shared.now().violations.clone();
+        Tale { violations, timeline: report.trace, took: report.took, arrows: report.arrows }
     }
 
     /// Has people start what is wanted until nothing is any more.
@@ -301,7 +302,7 @@ impl Player {
     }
 
     fn violation(&self, what: String) {
-        self.sim.shared.now().violation(what);
+        self.sim.shared.now().violation(Checker::Lively, what);
     }
 
     async fn sleep(&mut self, from: u64, to: u64) {

@@ -1,6 +1,8 @@
 //! Seeds that once went wrong, and bugs that must be found.
 
+use serin_sim::Checker;
 use serin_sim::seeds::{Planted, Story, tell, tell_with};
+use std::collections::BTreeSet;
 
 fn is_clean(seed: u64, incidents: &[usize]) {
     let tale = tell(&Story::of(seed).keeping(incidents));
@@ -38,10 +40,15 @@ fn a_rollback_starts_config_management_that_the_undone_run_had_only_stopped() {
 }
 
 #[test]
-fn every_planted_bug_is_found() {
+fn every_checker_has_a_planted_bug_that_it_is_the_first_to_find() {
+    let proven: BTreeSet<Checker> = Planted::ALL.into_iter().map(Planted::proves).collect();
+    assert_eq!(proven, BTreeSet::from(Checker::ALL));
     for bug in Planted::ALL {
-        let found = |seed: &u64| !tell_with(&Story::of(*seed), Some(bug)).violations.is_empty();
-        assert!((1..60).any(|seed| found(&seed)), "nobody found {bug:?}");
+        let found = |seed: u64| {
+            let tale = tell_with(&Story::of(seed), Some(bug));
+            tale.violations.first().map(|violation| violation.checker)
+        };
+        assert!((1..60).any(|seed| found(seed) == Some(bug.proves())), "{bug:?} proves nothing");
     }
 }
 
