@@ -38,12 +38,6 @@ pub const EXCUSED: &[Excuse] = &[
     ),
     excuse(
         Machine::Step,
-        State::InDoubt,
-        Cause::PutBack,
-        "a drain must be lost and the run halted before it is tried again, half a second later",
-    ),
-    excuse(
-        Machine::Step,
         State::Unknown,
         Cause::PutBack,
         "no drain of the pretend world is unknown: it can be asked again",

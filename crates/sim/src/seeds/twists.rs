@@ -20,7 +20,7 @@ const FOR_GOOD: Duration = Duration::from_secs(400);
 /// Draws what is to go wrong together in a story; nothing, in most.
 pub(super) fn drawn(seed: u64, setting: &Setting) -> Vec<Incident> {
     let mut random = Random::new(seed ^ 0x7157_7157);
-    if !random.one_in(3) {
+    if !random.one_in(2) {
         return Vec::new();
     }
     drawn_by(&mut random, setting).unwrap_or_default()
@@ -35,17 +35,21 @@ fn drawn_by(random: &mut Random, setting: &Setting) -> Option<Vec<Incident>> {
         .flat_map(|e| e.load_balancers.values().map(|lb| lb.host.clone()))
         .collect();
     let lb = random.pick(&lbs)?.clone();
-    let short = random.seconds(1, 40);
+    // In the exposure, or at the guard that follows it.
+    let soon = if random.one_in(2) { random.seconds(25, 45) } else { random.seconds(1, 40) };
     let alarm = |nth| {
         let fault = Fault::Alert {
             environment: production.clone(),
             about: None,
             lasts: Duration::from_secs(100),
         };
-        upon((Cause::ShareSet, nth), short, Mishap::Befalls(fault))
+        upon((Cause::ShareSet, nth), soon, Mishap::Befalls(fault))
     };
-    Some(match random.below(6) {
-        0 => vec![upon((Cause::HaltRequested, 1), Duration::ZERO, Mishap::Dies)],
+    Some(match random.below(7) {
+        0 => {
+            let halt = Incident::Asked(random.seconds(10, 400), Asked::Halt);
+            vec![halt, upon((Cause::HaltRequested, 1), Duration::ZERO, Mishap::Dies)]
+        }
         1 => {
             let which = if random.one_in(2) {
                 (Cause::WithdrawalStarted, Mishap::Dies)
@@ -71,13 +75,19 @@ fn drawn_by(random: &mut Random, setting: &Setting) -> Option<Vec<Incident>> {
             let host = random.pick(&hosts)?.clone();
             vec![Incident::Befalls(at, Fault::Cut { host, lasts: FOR_GOOD })]
         }
+        5 => {
+            // In the middle of drains, for so long that the run halts.
+            let nth = u32::try_from(5 + random.below(60)).unwrap_or(5);
+            let cut = Fault::Cut { host: lb, lasts: random.seconds(45, 100) };
+            vec![upon((Cause::AttemptStarted, nth), Duration::ZERO, Mishap::Befalls(cut))]
+        }
         _ => {
             let names: Vec<EnvironmentName> = environments.keys().cloned().collect();
             let name = random.pick(&names)?.clone();
             let at = random.seconds(10, 400);
-            let soon = at + Duration::from_millis(500);
+            let then = at + Duration::from_millis(500);
             let (halt, hold) = (Asked::Halt, Asked::HoldNextStage(name));
-            vec![Incident::Asked(at, halt), Incident::Asked(soon, hold)]
+            vec![Incident::Asked(at, halt), Incident::Asked(then, hold)]
         }
     })
 }
