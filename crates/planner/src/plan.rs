@@ -164,14 +164,14 @@ fn stages(request: Request<'_>, report: &mut PlanReport) -> Result<Vec<Stage>, P
                 Leaves::Nothing => None,
             };
             let enters = !environments.iter().take(index).any(|name| *name == stages.environment());
-            let into_service = if enters { stages.into_service() } else { None };
+            let back_in_service = if enters { stages.back_in_service() } else { None };
             Stage {
                 number: spec.number,
                 title: spec.title.clone(),
                 environment: spec.environment.clone(),
                 phases: [stages.guard()]
                     .into_iter()
-                    .chain(into_service)
+                    .chain(back_in_service)
                     .chain(stages.exposure())
                     .chain(work)
                     .chain(left)

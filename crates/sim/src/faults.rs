@@ -4,6 +4,7 @@
 //! controller dies by the number of a journal append. Effects and appends are numbered from 1, in order, over all
 //! controllers of a scenario; a baseline run without faults shows what each number is.
 
+use serin_engine::transitions::Cause;
 use serin_journal::FailMode;
 use serin_model::{EnvironmentName, HostName};
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub struct Faults {
     pub kills: Vec<Kill>,
     /// Which appends go wrong, by number.
     pub appends: BTreeMap<u64, FailMode>,
+    /// What goes wrong when something else has just begun.
+    pub when: Vec<When>,
     /// How far the clocks of processes may be apart.
     pub clocks_apart: Duration,
 }
@@ -100,6 +103,30 @@ pub enum Fault {
         /// On this host.
         host: HostName,
     },
+}
+
+/// Something that goes wrong when something else has just begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct When {
+    /// What must be recorded first.
+    pub cause: Cause,
+    /// The how manieth time, from 1.
+    pub nth: u32,
+    /// How long after it: nobody waits to die.
+    pub after: Duration,
+    /// What then happens.
+    pub mishap: Mishap,
+}
+
+/// What happens then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mishap {
+    /// The process dies before it is written.
+    DiesBefore,
+    /// The process dies right after it is written.
+    Dies,
+    /// Something befalls the world.
+    Befalls(Fault),
 }
 
 /// How an effect goes wrong.

@@ -22,6 +22,8 @@ mod balancer;
 mod host;
 mod jobs;
 mod ledger;
+mod coverage;
+mod checker;
 mod check;
 mod endings;
 mod process;
@@ -30,7 +32,9 @@ mod journal;
 pub mod scenario;
 pub mod seeds;
 
-pub use faults::{Fault, Faults, Kill, Trouble};
+pub use checker::{Checker, Violation};
+pub use coverage::Covered;
+pub use faults::{Fault, Faults, Kill, Mishap, Trouble, When};
 pub use scenario::{
     AfterHalt, Ending, Report, Scenario, Sim, simulate, simulate_patch, simulate_promotion,
     simulate_rollback,

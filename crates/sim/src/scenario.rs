@@ -14,13 +14,14 @@ pub use patch::simulate_patch;
 pub(crate) use plans::Wanted;
 pub use promotion::simulate_promotion;
 
+use crate::checker::Checker;
 use crate::faults::Faults;
 use crate::installation::Setting;
 use crate::journal::{Appends, SimJournal};
 use crate::ports::{Shared, SimPorts};
 use crate::process::Process;
 use crate::world::{BEGIN, World};
-use serin_engine::{Command, Due, Event, Run};
+use serin_engine::{Arrow, Command, Due, Event, Run};
 use serin_journal::{CommandId, Holder, Journal, JournalError, MemoryJournal};
 use serin_model::{EnvironmentName, FreezeWindow, Pace, Plan, RunId, Timestamp};
 use serin_runtime::environment::moment::MomentError;
@@ -102,6 +103,8 @@ pub struct Report {
     pub violations: Vec<String>,
     /// Everything that happened, a line each.
     pub trace: Vec<String>,
+    /// The arrows of the table of transitions that were taken.
+    pub arrows: BTreeSet<Arrow>,
     /// What a plan for the same build says right after: the numbers of its stages; `Err`: why there is none.
     pub next_plan: Result<Vec<u32>, String>,
 }
@@ -201,7 +204,7 @@ impl Sim {
         let next_plan = next_plan.map(|plan| plan.stages.iter().map(|s| s.number).collect());
         let mut world = self.shared.now();
         if let Ending::Wrong(why) = &ending {
-            world.violation(why.clone());
+            world.violation(Checker::Scenario, why.clone());
         }
         if ending == Ending::Finished {
             world.check_success();
@@ -220,8 +223,9 @@ impl Sim {
             appends: self.appends.lock().unwrap_or_else(PoisonError::into_inner).made.clone(),
             effects: world.effects.clone(),
             world: world.projection(),
-            violations: world.violations.clone(),
+            violations: world.violations.iter().map(ToString::to_string).collect(),
             trace: world.log.clone(),
+            arrows: world.coverage.taken.clone(),
             next_plan: Err("nobody has planned".to_owned()),
         }
     }
@@ -446,7 +450,7 @@ impl Sim {
             }
         };
         if let Some(wrong) = wrong {
-            self.shared.now().violation(wrong);
+            self.shared.now().violation(Checker::Fold, wrong);
         }
     }
 }
@@ -469,10 +473,12 @@ impl Observer for Witness {
             None => self.fold = Some(run.clone()),
             Some(fold) => {
                 if let Err(illegal) = fold.apply(event) {
-                    self.shared.now().violation(illegal.to_string());
+                    self.shared.now().violation(Checker::Fold, illegal.to_string());
                 }
                 if fold.status != run.status || fold.out_of_service() != run.out_of_service() {
-                    self.shared.now().violation(format!("the fold differs after {event:?}"));
+                    self.shared
+                        .now()
+                        .violation(Checker::Fold, format!("the fold differs after {event:?}"));
                 }
             }
         }

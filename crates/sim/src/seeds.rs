@@ -10,6 +10,7 @@ mod planted;
 mod player;
 mod shrink;
 mod story;
+mod twists;
 
 pub use extras::Extras;
 pub use fleet::{Deploy, Hosts, Shape};

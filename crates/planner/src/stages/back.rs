@@ -30,7 +30,7 @@ impl Stages<'_> {
 
     /// Puts hosts into service again that the runs which are undone had drained and then did not change, so that there is
     /// capacity before others are taken out. One that does not run well stays out, and the sweep names it.
-    pub(crate) fn into_service(&self) -> Option<Phase> {
+    pub(crate) fn back_in_service(&self) -> Option<Phase> {
         let back = self.request.back?;
         let left = |host: &&Host| {
             back.out_of_service.contains(&host.name)

@@ -3,7 +3,7 @@
 use crate::golden::{SMALL, request};
 use crate::installation::{Installation, OLD, of, running};
 use crate::render;
-use serin_model::{Action, AdminState, ConfigManagementState, PackageState};
+use serin_model::{AdminState, ConfigManagementState, PackageState};
 use serin_planner::plan;
 
 /// An installation after a whole pipeline has succeeded, in which then something went wrong.

@@ -1,6 +1,7 @@
 //! Patches: a run about one and nothing else, on everything that an environment runs.
 
 use super::{Ending, Report, Scenario, Sim, in_virtual_time};
+use crate::checker::Checker;
 use crate::installation;
 use serin_model::{
     Build, EnvironmentName, FileChange, Overlay, Pace, Patch, PatchDirection, PatchId, PatchedFile,
@@ -29,7 +30,7 @@ impl Sim {
         };
         let mut world = self.shared.now();
         match &ending {
-            Ending::Wrong(why) => world.violation(why.clone()),
+            Ending::Wrong(why) => world.violation(Checker::Scenario, why.clone()),
             Ending::Finished => world.check_patched(&production(), &id()),
             Ending::Halted(..) | Ending::Cancelled => {}
         }

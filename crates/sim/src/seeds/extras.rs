@@ -67,10 +67,10 @@ fn freeze(
 
 /// Returns how long it is until a freeze is over.
 pub(super) fn until_its_end(
-    freeze: &Option<(EnvironmentName, FreezeWindow)>,
+    freeze: Option<&(EnvironmentName, FreezeWindow)>,
     now: serin_model::Timestamp,
 ) -> Duration {
-    match freeze.as_ref().map(|(_, window)| &window.when) {
+    match freeze.map(|(_, window)| &window.when) {
         Some(WindowTime::Once { to, .. }) => to.since(now),
         Some(WindowTime::Weekly { .. }) | None => Duration::ZERO,
     }

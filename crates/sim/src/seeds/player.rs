@@ -10,12 +10,13 @@ mod people;
 use super::extras::Extras;
 use super::planted::{Planted, back_all_the_way};
 use super::story::{Incident, Story, Wish};
+use crate::checker::{Checker, Violation};
 use crate::faults::Faults;
 use crate::random::Random;
 use crate::scenario::{Sim, Wanted};
 use crate::world::BEGIN;
 use acting::{Deed, Stood};
-use serin_engine::{Command, History, NoWayBack, Scope, WayBack};
+use serin_engine::{Arrow, Command, History, NoWayBack, Scope, WayBack};
 use serin_model::{EnvironmentName, Pace, PatchDirection, Plan, RunId, Timestamp};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -36,11 +37,13 @@ const HALTS_IN_CALM: u32 = 3;
 #[derive(Debug, Clone)]
 pub struct Tale {
     /// What the checkers found.
-    pub violations: Vec<String>,
+    pub violations: Vec<Violation>,
     /// Everything that happened, a line each.
     pub timeline: Vec<String>,
     /// How long it took, in virtual time.
     pub took: Duration,
+    /// The arrows of the table of transitions that were taken.
+    pub arrows: BTreeSet<Arrow>,
 }
 
 /// Tells a story to its end.
@@ -102,6 +105,7 @@ impl Player {
                     faults.appends.insert(number, mode);
                 }
                 Incident::Dies(kill) => faults.kills.push(kill),
+                Incident::When(when) => faults.when.push(when),
                 Incident::ClocksApart(apart) => faults.clocks_apart = apart,
                 Incident::Killed(at) => deeds.push((BEGIN.plus(at), Deed::Kill)),
                 Incident::Stopped { at, lasts } => {
@@ -139,7 +143,8 @@ impl Player {
             self.violation(why);
         }
         let report = self.sim.report();
-        Tale { violations: report.violations, timeline: report.trace, took: report.took }
+        let violations = self.sim.shared.now().violations.clone();
+        Tale { violations, timeline: report.trace, took: report.took, arrows: report.arrows }
     }
 
     /// Has people start what is wanted until nothing is any more.
@@ -255,11 +260,18 @@ impl Player {
     async fn carry(&mut self, mut run: RunId) -> Result<Came, String> {
         let mut command = None;
         let mut came = Came::True;
+        let mut back_in = None;
         let (mut halts, mut calm_halts) = (0, 0);
         loop {
             let reason = match self.see_through(&run, command.take()).await? {
                 Stood::Finished => return Ok(came),
-                Stood::Cancelled => return Ok(Came::ToNothing),
+                Stood::Cancelled => {
+                    // Half of production has gone back: there is no canary to go on from, so the rest goes back as well.
+                    if back_in == Some(production()) {
+                        self.wishes = [Wish::RollBack(Pace::Careful)].into();
+                    }
+                    return Ok(Came::ToNothing);
+                }
                 Stood::Halted(reason) => reason,
             };
             halts += 1;
@@ -287,8 +299,8 @@ impl Player {
                 }
                 6 | 7 => command = Some(cancel()),
                 _ => {
-                    if let Some(back) = self.give_up_for_rollback(&run).await? {
-                        (run, came) = (back, Came::Undone);
+                    if let Some((back, environment)) = self.give_up_for_rollback(&run).await? {
+                        (run, came, back_in) = (back, Came::Undone, Some(environment));
                     } else {
                         command = Some(cancel());
                     }
@@ -298,19 +310,20 @@ impl Player {
     }
 
     /// Takes everything in the halted run's environment back, if there is a way.
-    async fn give_up_for_rollback(&mut self, run: &RunId) -> Result<Option<RunId>, String> {
+    async fn give_up_for_rollback(
+        &mut self,
+        run: &RunId,
+    ) -> Result<Option<(RunId, EnvironmentName)>, String> {
         let runs = self.sim.history().await?;
         let halted = runs.iter().find(|(id, _)| id == run);
-        let Some(environment) = halted.and_then(|(_, run)| Some(&run.current()?.0.environment))
-        else {
-            return Ok(None);
-        };
+        let environment = halted.and_then(|(_, run)| Some(run.current()?.0.environment.clone()));
+        let Some(environment) = environment else { return Ok(None) };
         let scope = Scope::Place(environment.clone(), None);
         let Ok(way) = History(&runs).way_back(&scope) else { return Ok(None) };
         let pace = if self.random.one_in(2) { Pace::Careful } else { Pace::Expedited };
         let Ok(plan) = self.sim.plan_back(way, pace).await else { return Ok(None) };
         match self.see_through(run, Some(cancel())).await? {
-            Stood::Cancelled => Ok(Some(self.record(plan).await?)),
+            Stood::Cancelled => Ok(Some((self.record(plan).await?, environment))),
             Stood::Finished | Stood::Halted(_) => Ok(None),
         }
     }
@@ -320,7 +333,7 @@ impl Player {
     }
 
     fn violation(&self, what: String) {
-        self.sim.shared.now().violation(what);
+        self.sim.shared.now().violation(Checker::Lively, what);
     }
 
     async fn sleep(&mut self, from: u64, to: u64) {

@@ -2,7 +2,7 @@
 
 use super::extras::{Drawn, Extras};
 use super::fleet::Shape;
-use crate::faults::{Fault, Kill, Trouble};
+use crate::faults::{Fault, Kill, Trouble, When};
 use crate::installation::Setting;
 use crate::random::Random;
 use serin_journal::FailMode;
@@ -63,6 +63,8 @@ pub enum Incident {
     ClocksApart(Duration),
     /// A person asks for something.
     Asked(Duration, Asked),
+    /// Something goes wrong when something else has just begun.
+    When(When),
 }
 
 /// What people ask in the middle of a run.
@@ -86,13 +88,18 @@ impl Story {
         let mut story = Self::plain(seed);
         let drawn = Drawn::of(seed, &story.shape);
         story.plot = drawn.plot.unwrap_or(story.plot);
+        let twists = if story.incidents.is_empty() {
+            Vec::new()
+        } else {
+            super::twists::drawn(seed, &story.shape.setting())
+        };
         let first = story.incidents.len();
-        story.incidents.extend((first..).zip(drawn.incidents));
+        story.incidents.extend((first..).zip(twists.into_iter().chain(drawn.incidents)));
         story.extras = drawn.extras;
         story
     }
 
-    /// Returns the story of a seed without patches, approvals, freeze windows and second runs, which came later.
+    /// Returns the story of a seed without twists, patches, approvals, freeze windows and second runs, which came later.
     pub fn plain(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x5e71_5eed);
         let shape = Shape::drawn(&mut random);

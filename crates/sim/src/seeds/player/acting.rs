@@ -156,7 +156,7 @@ impl Player {
                 Some(Deed::Ask(Asked::AnotherRun)) => {
                     let (process, driving) = (&process, driving.as_mut());
                     let mut first = First { process, driving, ended: None };
-                    self.another_run(&mut first).await?;
+                    Box::pin(self.another_run(&mut first)).await?;
                     if let Some(drove) = first.ended {
                         return Ok(drove);
                     }

@@ -40,7 +40,7 @@ impl Player {
         self.sim.shared.now().end_faults();
         self.sim.shared.now().mend();
         let now = self.sim.ports().clock.now();
-        tokio::time::sleep(SETTLES + until_its_end(&self.extras.freeze, now)).await;
+        tokio::time::sleep(SETTLES + until_its_end(self.extras.freeze.as_ref(), now)).await;
         self.sim.shared.now().mend();
         let environments: Vec<EnvironmentName> =
             self.sim.setting.topology.environments.keys().cloned().collect();
