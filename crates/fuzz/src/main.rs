@@ -26,7 +26,9 @@ fn main() -> ExitCode {
 fn perform(words: &[&str]) -> Result<()> {
     match words {
         ["list"] => {
-            TARGETS.iter().for_each(|target| say(target.name));
+            for target in TARGETS {
+                say(target.name);
+            }
             Ok(())
         }
         ["try", name, files @ ..] if !files.is_empty() => {

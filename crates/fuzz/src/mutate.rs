@@ -69,7 +69,7 @@ impl Random {
     }
 
     /// Returns the next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -79,7 +79,7 @@ impl Random {
     /// Returns a number below another one; 0 below 0.
     pub fn below(&mut self, limit: usize) -> usize {
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        usize::try_from(self.next() % limit.max(1)).unwrap_or(0)
+        usize::try_from(self.number() % limit.max(1)).unwrap_or(0)
     }
 
     /// Returns one of some.
@@ -91,7 +91,7 @@ impl Random {
 /// Returns an input with a few changes; `others` lends parts of its own, `words` are those of the format.
 pub fn mutated(random: &mut Random, input: &[u8], others: &[Vec<u8>], words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = input.to_vec();
-    for _ in 0..=random.next() % MOST_CHANGES {
+    for _ in 0..=random.number() % MOST_CHANGES {
         change(random, &mut bytes, others, words);
         bytes.truncate(MOST_BYTES);
     }
@@ -101,10 +101,10 @@ pub fn mutated(random: &mut Random, input: &[u8], others: &[Vec<u8>], words: &[&
 fn change(random: &mut Random, bytes: &mut Vec<u8>, others: &[Vec<u8>], words: &[&[u8]]) {
     let at = random.below(bytes.len() + 1);
     let end = at + random.below((bytes.len() - at + 1).min(64));
-    match random.next() % 8 {
+    match random.number() % 8 {
         0 => {
             if let Some(byte) = bytes.get_mut(at) {
-                *byte ^= 1 << (random.next() % 8);
+                *byte ^= 1 << (random.number() % 8);
             }
         }
         1 => drop(bytes.drain(at..end)),
@@ -150,6 +150,6 @@ mod tests {
         };
         assert_eq!(inputs(1), inputs(1));
         assert_ne!(inputs(1), inputs(2));
-        assert_eq!(Random::new(7).next(), 0x63cb_e1e4_5932_0dd7, "a new generator: say so");
+        assert_eq!(Random::new(7).number(), 0x63cb_e1e4_5932_0dd7, "a new generator: say so");
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn are_held_by_tests_that_exist(tree: &Tree, findings: &mut Findings)
                 origin = Origin::Scenarios;
                 continue;
             };
-            if text.ends_with(".rs") {
+            if text.rsplit_once('.').is_some_and(|(_, end)| end == "rs") {
                 origin = Origin::Nowhere;
                 match file(tree, text) {
                     Some(file) => origin = Origin::File(file),

@@ -16,7 +16,7 @@ fn source() -> AlertSource {
         watchdog: texts(&["alertname=\"Watchdog\""]),
         poll: Duration::from_secs(1),
         unreadable_for: Duration::from_secs(1),
-        min_age: Duration::from_secs(60),
+        min_age: Duration::from_mins(1),
         attribution: Some(Attribution { label: "instance".to_owned(), matchers: Vec::new() }),
     }
 }

@@ -42,9 +42,9 @@ fn reply(input: &[u8]) {
     let Ok(reply) = at_once(host::reply(input)) else { return };
     let size: usize = reply.blocks.iter().map(Vec::len).sum();
     assert!(size + reply.end.len() <= input.len() * 3, "more than was sent");
-    said(host::refusal(&reply));
+    said(&host::refusal(&reply));
     if let Err(error) = host::note(&reply) {
-        said(error);
+        said(&error);
     }
 }
 
@@ -54,10 +54,10 @@ fn observation(input: &[u8]) {
     let seen = host::observed(&name, &lines);
     assert_eq!(seen, host::observed(&name, &lines), "the same lines mean the same");
     if let Err(error) = seen {
-        said(error);
+        said(&error);
     }
 }
 
-fn said(error: PortError) {
+fn said(error: &PortError) {
     is_for_people(&error.to_string(), 2300);
 }
