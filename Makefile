@@ -1,10 +1,10 @@
 # What there is to do here. `make` alone lists it. Every target sets up what it needs and prints what it installs.
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-TARGET := $(or $(CARGO_TARGET_DIR),target)/debug
-LAB := scripts/as-root $(TARGET)/serin-lab
+BUILT := $(or $(CARGO_TARGET_DIR),target)/debug
+LAB := scripts/as-root $(BUILT)/serin-lab
 
-.PHONY: help setup build demo test sim soak lint fmt docs release-week bench-overhead bench-rollback lab-build lab-up lab-down clean
+.PHONY: help setup build demo test sim soak fuzz lint fmt docs release-week bench-overhead bench-rollback lab-build lab-up lab-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,11 @@ sim: ## Tell the stories of SEEDS seeds from FROM on in the simulator (docs/simu
 soak: ## The same, with every count in full, and a week of releases (well over an hour)
 	@SERIN_SOAK=1 scripts/test
 
+TARGET ?=
+SECONDS ?= 60
+fuzz: ## Look for SECONDS each for inputs that break a reader: of TARGET, or of all (docs/fuzzing.md)
+	@SECONDS_EACH="$(SECONDS)" TARGET="$(TARGET)" scripts/fuzz
+
 lint: ## Formatting, clippy with warnings denied, and the house rules
 	@scripts/lint
 
@@ -58,5 +63,5 @@ lab-down: lab-build ## End the lab
 	@$(LAB) down
 
 clean: ## Remove what was built (a lab that is up stays: make lab-down)
-	@rest=$(dir $(TARGET))tmp; [ ! -d "$$rest" ] || scripts/as-root rm -rf "$$rest"
+	@rest=$(dir $(BUILT))tmp; [ ! -d "$$rest" ] || scripts/as-root rm -rf "$$rest"
 	@cargo clean --quiet

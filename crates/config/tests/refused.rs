@@ -48,6 +48,7 @@ fn a_wrong_shape_is_refused() {
         &[
             ("it is TOML", &[("suite = \"bookworm\"", "suite = bookworm")]),
             ("a key is there once", &[("suite =", "url = \"x\"\nsuite =")]),
+            ("texts can be shown", &[("\"bookworm\"", r#""book\u001b[31mworm""#)]),
             ("keys are known", &[("max_unavailable =", "max_unavailible =")]),
             ("tables are known", &[("[package]", "[colour]\nred = 1\n[package]")]),
             ("required keys are there", &[("keyring = \"packages.gpg\"\n", "")]),

@@ -7,6 +7,10 @@ mod support;
 #[cfg(test)]
 mod holds;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod leaving;
+#[cfg(test)]
 mod shares;
 #[cfg(test)]
 mod inbox;

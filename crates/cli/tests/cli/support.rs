@@ -121,7 +121,7 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
         self.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
         command.args(["--config", &self.path("serin.toml")]).args(words);
         // The person, whoever runs the tests.
@@ -130,10 +130,21 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
         command
     }
 
+    /// Starts `serin` with some variables, so that what it prints can be read while it goes on.
+    pub(crate) fn start_told_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Child {
+        let mut command = self.command(words);
+        command.envs(variables.iter().copied());
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
     /// Records a run of a plan that is nothing but a guard in production, which needs no host.
     pub(crate) async fn record(&self, stage: u32, queue: Option<Queue>) {
+        self.record_step(stage, queue, Action::Guard).await;
+    }
+
+    /// The same with another step.
+    pub(crate) async fn record_step(&self, stage: u32, queue: Option<Queue>, action: Action) {
         let config = serin_config::load(Path::new(&self.path("serin.toml"))).unwrap();
-        let action = Action::Guard;
         let guard = Step { id: StepId::new(stage, "environment", &action, None), action };
         let lane = Lane { subject: Subject::Environment, steps: vec![guard] };
         let stage = Stage {
