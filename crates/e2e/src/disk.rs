@@ -48,7 +48,7 @@ impl JournalDisk {
 
     /// Leaves not a byte on it.
     pub(crate) fn fill(&self) -> Result<()> {
-        let line = "fallocate -l \"$(df -B1 --output=avail . | tail -n 1)\" filler";
+        let line = "cat /dev/zero >filler || [ \"$(df -B1 --output=avail . | tail -n 1)\" -eq 0 ]";
         command(Command::new("sh").args(["-euc", line]).current_dir(self.mount.path()))
     }
 

@@ -14,6 +14,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 /// What tells a program another time; Debian's package `libfaketime` has it.
 const LIBFAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
+/// Commands that act for a run.
+const ACTING: [&str; 5] = ["run", "promote", "rollback", "resume", "adopt"];
+
 /// A host of the lab.
 pub(crate) struct LabHost {
     /// Such as `web-01.gstg`.
@@ -137,9 +140,9 @@ impl Lab {
         command.arg("--config").arg(config).args(arguments);
         let adopts = if arguments.contains(&"adopt") { Adopts::Yes } else { Adopts::No };
         let running = Running::start(&mut command)?;
-        // What sends requests is a user, and no controller.
-        let is_user = arguments.contains(&"traffic");
-        Ok(if is_user { running } else { running.counted(&self.account, adopts) })
+        // Users send requests, and people look: neither acts.
+        let acts = arguments.iter().any(|word| ACTING.contains(word));
+        Ok(if acts { running.counted(&self.account, adopts) } else { running })
     }
 
     /// Starts `serin` on a machine whose clock is so many seconds ahead, or behind with a minus.

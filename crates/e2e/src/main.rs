@@ -52,6 +52,9 @@ struct Arguments {
     /// Tell the faults of the campaign instead, and write a report of what was seen.
     #[arg(long, value_name = "REPORT", conflicts_with_all = ["soak", "story"])]
     faults: Option<PathBuf>,
+    /// What is tested, for the report: a commit.
+    #[arg(long, value_name = "TEXT", default_value = "programs of no name")]
+    source: String,
     /// Tell this scenario file instead; the lab must be new.
     #[arg(long, value_name = "FILE", requires = "transcript")]
     story: Option<PathBuf>,
@@ -82,8 +85,9 @@ fn run() -> Result<bool> {
         story::tell(&lab, scenario, transcript)?;
         return Ok(true);
     }
-    if let Some(report) = &arguments.faults {
-        return campaign::tell(&mut lab, &arguments.only, report);
+    if let Some(path) = &arguments.faults {
+        let report = campaign::Report { path, source: &arguments.source };
+        return campaign::tell(&mut lab, &arguments.only, &report);
     }
     let all = if arguments.soak { scenarios::soak() } else { scenarios::quick() };
     let wanted = |scenario: &Scenario| {

@@ -38,8 +38,10 @@ kill -SIGNAL $dpkg";
 pub(super) const STOP_DATABASE: &str =
     "sv down postgresql; sv interrupt postgresql; sv -w 20 down postgresql";
 
-pub(super) const FILL_DISK: &str = "fallocate -l \"$(df -B1 --output=avail / | tail -n 1)\" \
-                         /var/tmp/serin-lab-filler";
+/// The second command takes what others have given back, or left, since the first one looked.
+pub(super) const FILL_DISK: &str = "filler=/var/tmp/serin-lab-filler
+fallocate -l \"$(df -B1 --output=avail / | tail -n 1)\" $filler || true
+cat /dev/zero >>$filler || [ \"$(df -B1 --output=avail / | tail -n 1)\" -eq 0 ]";
 
 /// HAProxy answers ten clients of a socket at once; the eleventh is accepted and left alone.
 pub(super) const TAKE_CONNECTIONS: &str = "for client in 1 2 3 4 5 6 7 8 9 10; do
