@@ -29,13 +29,11 @@ fn faults() -> Vec<(&'static str, Scenario)> {
         ("host off in mid-install, and back", faults::machines::powered_off()),
         ("host's disk full", faults::machines::disk_full()),
         ("dpkg killed", faults::machines::dpkg_killed()),
-        ("HAProxy reloaded", scenarios::reloaded()),
         ("HAProxy restarted", faults::services::haproxy_restarted()),
         ("load balancer lost", faults::services::balancer_lost()),
         ("Alertmanager restarted", gates::alertmanager_restarted()),
         ("Alertmanager lost", faults::services::alertmanager_lost()),
         ("PostgreSQL lost in a migration", faults::services::database_lost()),
-        ("deploy host off in a migration", faults::power_lost()),
         ("journal's disk full", faults::controllers::journal_full()),
         ("controller killed", faults::controllers::killed(KILLS)),
     ]

@@ -191,7 +191,7 @@ fn cut(times: usize) -> Scenario {
     })
 }
 
-pub(crate) fn reloaded() -> Scenario {
+fn reloaded() -> Scenario {
     scenario("haproxy_reloaded_while_hosts_are_drained_is_noticed", |lab| {
         let version = lab.publish(None)?;
         let traffic = Traffic::start(lab)?;

@@ -6,14 +6,6 @@ kept=/var/lib/serin-lab
 nft delete table inet serin_lab 2>/dev/null
 rm -f /var/tmp/serin-lab-filler
 pkill -CONT -x dpkg
-if [ -e /etc/faketimerc ]; then
-    rm -f /etc/ld.so.preload /etc/faketimerc
-    sv restart sshd
-    # What was started meanwhile would be told the wrong time for ever.
-    for service in haproxy postgresql chef-client; do
-        if [ -e "/etc/service/$service" ]; then sv try-restart "$service"; fi
-    done
-fi
 if [ -e "$kept/sudoers" ]; then mv "$kept/sudoers" /etc/sudoers.d/deployer; fi
 if [ -e "$kept/host_key" ]; then
     mv "$kept/host_key" /etc/ssh/ssh_host_ed25519_key

@@ -2,6 +2,7 @@
 //!
 //! Every command returns when its damage is visible, so that a test need not wait and hope.
 
+mod clock;
 mod lines;
 
 use crate::alerts;
@@ -12,8 +13,8 @@ use crate::topology::{Environment, Host, OPS};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use lines::{
-    AT_DPKG, CUT, FILL_DISK, HALF_INSTALL, LOSE, SET_CLOCK, STOP_DATABASE, SWAP_HOST_KEY,
-    TAKE_CONNECTIONS, TAKE_SUDO,
+    AT_DPKG, CUT, FILL_DISK, HALF_INSTALL, LOSE, STOP_DATABASE, SWAP_HOST_KEY, TAKE_CONNECTIONS,
+    TAKE_SUDO,
 };
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub(crate) enum Damage {
     PowerOn { host: String },
     /// Lose a share of the packets of SSH and of alerts that arrive at a host or leave it.
     Loss { host: String, percent: u32 },
-    /// Have a host's clock so many seconds ahead, or behind with a minus: for everything that starts from now on.
+    /// Start a host again with its clock so many seconds ahead, or behind with a minus.
     Clock {
         host: String,
         #[arg(allow_negative_numbers = true)]
@@ -125,7 +126,7 @@ pub(crate) fn perform(folder: &LabFolder, damage: &Damage) -> Result<()> {
         Damage::Loss { host, percent } => {
             on(&record, host, &LOSE.replace("PERCENT", &percent.to_string()))
         }
-        Damage::Clock { host, seconds } => set_clock(&record, host, *seconds),
+        Damage::Clock { host, seconds } => clock::set(folder, host, *seconds),
         Damage::DiskFull { host } => on(&record, host, FILL_DISK),
         Damage::HaproxyReload { balancer } => reload(&record, balancer),
         Damage::HaproxyRestart { balancer } => restart(&record, balancer),
@@ -195,17 +196,6 @@ fn restart(record: &LabRecord, balancer: &str) -> Result<()> {
     wait_for(&format!("HAProxy of {balancer} is back"), VISIBLE_WITHIN, || {
         Ok(crate::balancer::server_states(init).is_ok().then_some(()))
     })
-}
-
-fn set_clock(record: &LabRecord, host: &str, seconds: i64) -> Result<()> {
-    on(record, host, &SET_CLOCK.replace("OFFSET", &format!("{seconds:+}s")))?;
-    let init = record.live_init(host)?;
-    let told: i64 = read(&mut shell(init, "date +%s"))?.parse()?;
-    let real: i64 = read(&mut crate::run::cmd(["date", "+%s"]))?.parse()?;
-    if (told - real - seconds).abs() > 5 {
-        bail!("{host}: its clock is {} s ahead, not {seconds}", told - real);
-    }
-    wait_for_port(record.topology.host(host).context("no such host")?, 22, VISIBLE_WITHIN)
 }
 
 fn mute(record: &LabRecord, balancer: &str) -> Result<()> {
@@ -311,6 +301,7 @@ fn mend(folder: &LabFolder, only: &[String]) -> Result<()> {
     }
     let names: Vec<String> = hosts.iter().map(|host| host.name.clone()).collect();
     for name in &names {
+        clock::put_right(folder, name)?;
         if record.live_init(name).is_err() {
             power_on(folder, name)?;
             say(format_args!("{name}: power is back"));

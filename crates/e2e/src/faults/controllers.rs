@@ -9,12 +9,12 @@ use crate::oracle;
 use crate::process::{Ended, Running};
 use crate::scenarios::{MAX_OUT, Scenario, scenario};
 use crate::traffic::Traffic;
-use crate::work::{at_work, slowest};
+use crate::work::{at_work, slowest, timed};
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
 
 /// How often one run is killed at most: it has to get somewhere in between.
-const KILLS_OF_A_RUN: usize = 25;
+const KILLS_OF_A_RUN: usize = 34;
 
 /// Runs to the canary and promotions, each killed many times, until all kills are done.
 pub(crate) fn killed(times: usize) -> Scenario {
@@ -95,7 +95,9 @@ pub(crate) fn adopted_by_several() -> Scenario {
         for step in RACES {
             events::until(&mut run, |event| event.is("attempt-started", step)).context(step)?;
             run.kill()?;
-            run = race(lab).context(step)?;
+            let (winner, took) = timed(|| race(lab));
+            run = winner.context(step)?;
+            lab.account().borrow_mut().recoveries.push(took);
         }
         Ok(run)
     })

@@ -83,18 +83,21 @@ const AHEAD: [(&str, &str); 7] = [
     ("lb-02.gprd", "86400"),
 ];
 
-/// One that is an hour behind: for its apt, what the repository signed is not valid yet.
-const BEHIND: &str = "web-02.gstg";
+/// One that is an hour behind: for its apt, what the repository signed is not valid yet. It serves no user: to put its clock
+/// right it is started again.
+const BEHIND: &str = "sidekiq-01.gstg";
 
 pub(crate) fn clocks_differ() -> Scenario {
     scenario("clocks_that_differ_by_up_to_a_day_change_nothing_but_what_apt_refuses", |lab| {
-        let delivery = Delivery::of(lab, None)?;
-        for (host, seconds) in AHEAD {
+        for (host, seconds) in AHEAD.into_iter().chain([(BEHIND, "-3600")]) {
             lab.lab(&["break", "clock", host, seconds])?.expect(0)?;
         }
-        lab.lab(&["break", "clock", BEHIND, "-3600"])?.expect(0)?;
+        for environment in ["staging", "production"] {
+            world::until_fires(lab, environment, None)?;
+        }
+        let delivery = Delivery::of(lab, None)?;
         let run = delivery.run(lab)?;
-        let halt = halts(lab, run, &["fetch on web-02.gstg", "not valid yet"])?;
+        let halt = halts(lab, run, &["fetch on sidekiq-01.gstg", "not valid yet"])?;
         lab.lab(&["break", "mend", BEHIND])?.expect(0)?;
         let run = resumed(lab, "its clock is right again")?;
         Ok(format!("{halt}; {}", delivery.end(lab, run, None)?))
@@ -104,7 +107,7 @@ pub(crate) fn clocks_differ() -> Scenario {
 pub(crate) fn own_clock_wrong() -> Scenario {
     scenario("a_controller_whose_clock_is_an_hour_off_trusts_no_alerts_and_begins_nothing", |lab| {
         let delivery = Delivery::of(lab, None)?;
-        for seconds in ["3600", "-3600"] {
+        for seconds in ["+3600", "-3600"] {
             lab.account().borrow_mut().damaged("clock of serin");
             let run = ["--json", "run", "to-canary", &delivery.version];
             let ended = lab.serin_at(seconds, &run)?.end(PATIENCE)?;

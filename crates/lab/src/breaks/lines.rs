@@ -20,11 +20,6 @@ table inet serin_lab {
 }
 END";
 
-/// All hosts have the kernel's one clock; what programs are told of it can differ. Time that only passes is right.
-pub(super) const SET_CLOCK: &str = "echo 'OFFSET' >/etc/faketimerc
-echo /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 >/etc/ld.so.preload
-sv restart sshd";
-
 /// apt calls dpkg for smaller things as well; this is the one that changes files.
 pub(super) const AT_DPKG: &str = "passes=0
 until dpkg=$(pgrep -o -f '^/usr/bin/dpkg .*--unpack'); do
