@@ -96,3 +96,35 @@ pub(crate) enum Adopts {
     Yes,
     No,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_for_people_and_for_programs_is_counted_alike() {
+        let people = [
+            "12:00:00  root@vm (pid 7) takes the run over",
+            "12:00:01    web-01.gstg        install      no answer, looking again: cut",
+            "12:00:02  halting: install on web-01.gstg: no room. Nothing new is started",
+        ];
+        let programs = [
+            r#"{"run":"r-1","event":"adopted","text":"root@vm"}"#,
+            r#"{"run":"r-1","event":"attempt-ended","step":"3/web-01.gstg/install","outcome":"lost"}"#,
+            r#"{"run":"r-1","event":"halt-requested","text":"no room"}"#,
+        ];
+        for log in [people, programs] {
+            let mut seen = Seen::default();
+            seen.read(&log.map(str::to_owned), Adopts::Yes);
+            let deeds: Vec<_> = seen.deeds.into_iter().collect();
+            assert_eq!(deeds, [("adopted", 1), ("halted", 1), ("looked again", 1)]);
+        }
+    }
+
+    #[test]
+    fn a_first_start_is_no_adoption() {
+        let mut seen = Seen::default();
+        seen.read(&[r#"{"event":"adopted"}"#.to_owned()], Adopts::No);
+        assert!(seen.deeds.is_empty());
+    }
+}

@@ -40,7 +40,7 @@ pub(crate) fn dpkg_killed() -> Scenario {
 }
 
 /// For how long dpkg's lock is held, in seconds: the disk is full before dpkg begins.
-const LOCKED: &str = "8";
+const LOCKED: &str = "20";
 
 pub(crate) fn disk_full() -> Scenario {
     during(

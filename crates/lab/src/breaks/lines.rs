@@ -33,9 +33,9 @@ kill -SIGNAL $dpkg";
 pub(super) const STOP_DATABASE: &str =
     "sv down postgresql; sv interrupt postgresql; sv -w 20 down postgresql";
 
-/// The second command takes what others have given back, or left, since the first one looked.
+/// The second command takes the rest: others write, and remove, while the first one looks and takes.
 pub(super) const FILL_DISK: &str = "filler=/var/tmp/serin-lab-filler
-fallocate -l \"$(df -B1 --output=avail / | tail -n 1)\" $filler || true
+fallocate -l \"$(($(df -B1 --output=avail / | tail -n 1) - 1048576))\" $filler || true
 cat /dev/zero >>$filler || [ \"$(df -B1 --output=avail / | tail -n 1)\" -eq 0 ]";
 
 /// HAProxy answers ten clients of a socket at once; the eleventh is accepted and left alone.
