@@ -2,6 +2,7 @@
 
 use crate::delivery::{Delivery, during, until_again};
 use crate::events;
+use crate::lab::PATIENCE;
 use crate::scenarios::{Scenario, scenario};
 use anyhow::Context;
 
@@ -55,8 +56,9 @@ pub(crate) fn packets_lost() -> Scenario {
             lab.lab(&["break", "loss", &host.name, LOST])?.expect(0)?;
         }
         let delivery = Delivery::of(lab, None)?;
-        let run = delivery.run(lab)?;
-        delivery.end(lab, run, None)
+        let ended = delivery.run(lab)?.end(PATIENCE)?;
+        lab.lab(&["break", "mend"])?.expect(0)?;
+        delivery.look(lab, &ended, None)
     })
 }
 
