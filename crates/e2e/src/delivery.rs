@@ -5,10 +5,10 @@ use crate::lab::{Lab, PATIENCE};
 use crate::monitor::Monitor;
 use crate::oracle::{self, Versions};
 use crate::process::{Ended, Running};
-use crate::scenarios::{MAX_OUT, Scenario, scenario};
+use crate::scenarios::{MAX_OUT, Scenario, named_or_in_service, scenario};
 use crate::traffic::{Excuse, Traffic};
 use crate::work::timed;
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 /// What has to be looked at when the run is over.
 pub(crate) struct Delivery {
@@ -92,15 +92,27 @@ pub(crate) fn until_again(
 
 /// The run halts; the words are in its reason, and what is out is named.
 pub(crate) fn halts(lab: &Lab, run: Running, words: &[&str]) -> Result<String> {
+    let reason = halts_for(run, words)?;
+    out_is_named(lab)?;
+    Ok(reason)
+}
+
+/// The run halts, and the words are in its reason.
+pub(crate) fn halts_for(run: Running, words: &[&str]) -> Result<String> {
     let ended = run.end(PATIENCE)?;
     ended.expect(5)?;
     let reason = events::halt(&ended.log)?;
-    if let Some(missing) = words.iter().find(|word| !reason.contains(**word)) {
-        anyhow::bail!("`{missing}` is not in the reason of the halt: {reason}");
+    match words.iter().find(|word| !reason.contains(**word)) {
+        Some(missing) => bail!("`{missing}` is not in the reason of the halt: {reason}"),
+        None => Ok(reason),
     }
-    crate::scenarios::named_or_in_service(lab)?;
+}
+
+/// Whoever is out on any load balancer is named by `serin status`.
+pub(crate) fn out_is_named(lab: &Lab) -> Result<()> {
+    named_or_in_service(lab)?;
     lab.account().borrow_mut().holds("who is out is named");
-    Ok(reason)
+    Ok(())
 }
 
 /// A person lets it go on, and the first step that succeeds ends the recovery.

@@ -1,6 +1,6 @@
 //! What Serin works with: load balancers, Alertmanager, PostgreSQL.
 
-use crate::delivery::{Delivery, during, halts, resumed, until_again};
+use crate::delivery::{Delivery, during, halts, halts_for, out_is_named, resumed, until_again};
 use crate::events::{self, Event};
 use crate::oracle;
 use crate::scenarios::{Scenario, scenario};
@@ -34,8 +34,9 @@ pub(crate) fn balancer_lost() -> Scenario {
         let mut run = delivery.run(lab)?;
         events::until(&mut run, |event| event.is_done("6/web-cny-01.gprd/drain"))?;
         lab.lab(&["break", "power-off", BALANCER])?.expect(0)?;
-        let halt = halts(lab, run, &["lb-02"])?;
+        let halt = halts_for(run, &["lb-02"])?;
         lab.lab(&["break", "mend", BALANCER])?.expect(0)?;
+        out_is_named(lab)?;
         let run = resumed(lab, "it is back")?;
         let because = "sent to the load balancer that had no power";
         let seen = delivery.end(lab, run, Some(&Excuse { to: BALANCER, because }))?;
