@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use std::time::Duration;
 
 /// How often one run is killed at most: it has to get somewhere in between.
-const KILLS_OF_A_RUN: usize = 34;
+const KILLS_OF_A_RUN: usize = 50;
 
 /// Runs to the canary and promotions, each killed many times, until all kills are done.
 pub(crate) fn killed(times: usize) -> Scenario {
