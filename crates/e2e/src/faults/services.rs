@@ -5,6 +5,7 @@ use crate::events::{self, Event};
 use crate::oracle;
 use crate::scenarios::{Scenario, scenario};
 use crate::traffic::{Excuse, Traffic};
+use crate::world;
 
 /// One of production's two load balancers: users of the other one must not notice.
 const BALANCER: &str = "lb-02.gprd";
@@ -37,6 +38,7 @@ pub(crate) fn balancer_lost() -> Scenario {
         let halt = halts_for(run, &["lb-02"])?;
         lab.lab(&["break", "mend", BALANCER])?.expect(0)?;
         out_is_named(lab)?;
+        world::until_fires(lab, "production", None)?;
         let run = resumed(lab, "it is back")?;
         let because = "sent to the load balancer that had no power";
         let seen = delivery.end(lab, run, Some(&Excuse { to: BALANCER, because }))?;
@@ -68,6 +70,8 @@ pub(crate) fn database_lost() -> Scenario {
         lab.lab(&["break", "database-stop", "db-01.gstg"])?.expect(0)?;
         let halt = halts(lab, run, &["migrate on deploy-01.gstg"])?;
         lab.lab(&["break", "mend", "db-01.gstg"])?.expect(0)?;
+        // What failed without a database is an alert for a while: resumed now, the run would halt again.
+        world::until_fires(lab, "staging", None)?;
         let run = resumed(lab, "the database is back")?;
         let because = "staging had no database";
         let seen = delivery.end(lab, run, Some(&Excuse { to: "gstg", because }))?;
