@@ -35,7 +35,10 @@ pub(crate) fn killed(times: usize) -> Scenario {
                     killed.ended.expect(0).with_context(moments)?;
                     seen.with_context(moments)?;
                     sent.with_context(moments)?;
-                    kills += killed.moments.len();
+                    if killed.moments.is_empty() && kills < times {
+                    bail!("a whole run went by without a kill");
+                }
+                kills += killed.moments.len();
                     back.extend(killed.back);
                     runs += 1;
                     oracle::nothing_left_out(lab).with_context(moments)?;
@@ -66,7 +69,10 @@ pub(crate) fn kill_again_and_again(
 ) -> Result<Killed> {
     let (mut moments, mut back) = (Vec::new(), Vec::new());
     // Before this there is nothing to adopt; after it about 300 lines come.
-    running.until(&["\"event\":\"started\""], PATIENCE)?;
+    if !running.until(&["\"event\":\"adopted\""], PATIENCE)? {
+        running.end(PATIENCE)?.expect(0)?;
+        bail!("the run was over before anybody could kill it");
+    }
     let mut wait = 1 + lab.random(600 / times.max(1));
     while moments.len() < times && running.lines(wait, PATIENCE)? {
         moments.push(running.log.last().cloned().unwrap_or_default());

@@ -69,8 +69,9 @@ pub(crate) fn database_lost() -> Scenario {
         oracle::until_database_says(lab, "gstg", super::IN_A_MIGRATION, "1")?;
         lab.lab(&["break", "database-stop", "db-01.gstg"])?.expect(0)?;
         let halt = halts(lab, run, &["migrate on deploy-01.gstg"])?;
+        // What fails without a database is an alert, and stays one for a while: resumed too soon, the run would halt again.
+        world::until_fires(lab, "staging", Some(&"HighErrorRatio".to_owned()))?;
         lab.lab(&["break", "mend", "db-01.gstg"])?.expect(0)?;
-        // What failed without a database is an alert for a while: resumed now, the run would halt again.
         world::until_fires(lab, "staging", None)?;
         let run = resumed(lab, "the database is back")?;
         let because = "staging had no database";
