@@ -36,9 +36,9 @@ pub(crate) fn killed(times: usize) -> Scenario {
                     seen.with_context(moments)?;
                     sent.with_context(moments)?;
                     if killed.moments.is_empty() && kills < times {
-                    bail!("a whole run went by without a kill");
-                }
-                kills += killed.moments.len();
+                        bail!("a whole run went by without a kill");
+                    }
+                    kills += killed.moments.len();
                     back.extend(killed.back);
                     runs += 1;
                     oracle::nothing_left_out(lab).with_context(moments)?;
