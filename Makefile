@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 BUILT := $(or $(CARGO_TARGET_DIR),target)/debug
 LAB := scripts/as-root $(BUILT)/serin-lab
 
-.PHONY: help setup build demo test sim soak fuzz lint fmt docs release-week bench-overhead bench-rollback lab-build lab-up lab-down clean
+.PHONY: help setup build demo test sim soak fuzz lint fmt docs release-week faults bench-overhead bench-rollback lab-build lab-up lab-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,11 @@ demo: ## Start the lab and take a new build to the canary, under traffic
 
 release-week: ## Tell scenarios/release-week.txt in a lab of its own: a week of releases in minutes, and no request fails
 	@scripts/release-week
+
+ONLY ?=
+SEED ?= 1
+faults: ## Break everything that may break, under traffic, in a lab of its own, and report (under an hour; ONLY=word, SEED=n)
+	@scripts/faults --seed $(SEED) $(foreach word,$(ONLY),--only $(word))
 
 test: ## Everything that must hold before a change goes in; ends with the lab, end to end
 	@scripts/test
