@@ -6,6 +6,10 @@
 
 pub mod port;
 mod lease;
+mod rows;
+mod seal;
+mod locks;
+mod failed;
 mod memory;
 mod sqlite;
 

@@ -3,9 +3,10 @@
 //! A new journal is made complete under another name and then put in place, so that no process ever sees half of one,
 //! and a file that lost its contents is never taken for a new journal.
 
-use super::seal::{Seal, Sealer};
-use super::{failed, file_failed, rows, storage};
+use super::{failed, rows};
+use crate::failed::{file_failed, storage};
 use crate::port::JournalError;
+use crate::seal::{Seal, meta_seal};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -179,8 +180,4 @@ fn check_pages(connection: &Connection) -> Result<(), JournalError> {
         "ok" => Ok(()),
         _ => Err(JournalError::Damaged(checked.lines().collect::<Vec<_>>().join("; "))),
     }
-}
-
-fn meta_seal(name: &str, value: &str) -> Seal {
-    Sealer::new("meta").text(name).text(value).seal()
 }
