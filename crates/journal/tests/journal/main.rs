@@ -9,6 +9,8 @@ mod processes;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod child;
 #[cfg(test)]
 mod support;
