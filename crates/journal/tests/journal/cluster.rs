@@ -5,6 +5,7 @@
 
 use serin_journal::{PostgresJournal, PostgresSettings, Tls};
 use std::fs::{File, read_to_string};
+use std::io::Write;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +19,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     folder: TempDir,
     server: Option<Child>,
+    port: u16,
 }
 
 impl Cluster {
@@ -32,7 +34,7 @@ impl Cluster {
         let folder = TempDir::new().unwrap();
         give_away(folder.path());
         copy(&template, &folder.path().join("data"));
-        let mut cluster = Self { folder, server: None };
+        let mut cluster = Self { folder, server: None, port: 5432 };
         cluster.resume(settings).await;
         cluster
     }
@@ -56,6 +58,18 @@ impl Cluster {
         }
     }
 
+    /// The same, at another port.
+    pub(crate) async fn resume_at(&mut self, port: u16, settings: &[&str]) {
+        self.port = port;
+        self.resume(settings).await;
+    }
+
+    /// Gives a file to the server's user.
+    pub(crate) fn give_away(&self, path: &Path) {
+        assert!(path.starts_with(self.folder.path()));
+        give_away(path);
+    }
+
     /// Stops the server at once, as when its machine fails: nothing is finished.
     pub(crate) fn stop(&mut self) {
         let Some(mut server) = self.server.take() else { return };
@@ -76,7 +90,8 @@ impl Cluster {
 
     /// Connects as anybody may.
     pub(crate) async fn connect(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
-        let url = format!("host={} user=serin dbname=postgres", self.folder.path().display());
+        let (host, port) = (self.folder.path().display(), self.port);
+        let url = format!("host={host} port={port} user=serin dbname=postgres");
         let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await?;
         tokio::spawn(connection);
         Ok(client)
@@ -125,12 +140,25 @@ fn template() -> PathBuf {
         // Small: it is copied for every test.
         let made = initdb.args(["--no-sync", "--wal-segsize=1"]).arg(&data).output().unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        drop_what_no_test_uses(&data);
         let half = folder.join(format!("postgres-15-of-{user}.half"));
         std::fs::remove_dir_all(&half).unwrap_or_default();
         copy(&data, &half);
         std::fs::rename(&half, &template).unwrap();
     }
     template
+}
+
+/// Two of three databases are there to make further ones.
+fn drop_what_no_test_uses(data: &Path) {
+    let sql = "UPDATE pg_database SET datistemplate = false\nDROP DATABASE template0\n\
+        DROP DATABASE template1\n";
+    let mut postgres = as_postgres("postgres");
+    postgres.arg("--single").arg("-D").arg(data).arg("postgres");
+    let postgres = postgres.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut postgres = postgres.spawn().unwrap();
+    postgres.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+    assert!(postgres.wait().unwrap().success());
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -150,7 +178,7 @@ fn as_postgres(program: &str) -> Command {
     command
 }
 
-/// Gives a folder to the user whose server will use it.
+/// Gives a file or a folder to the user whose server will use it.
 fn give_away(folder: &Path) {
     if let Some((user, group)) = postgres_ids() {
         chown(folder, Some(user), Some(group)).unwrap();

@@ -11,6 +11,12 @@ mod disk;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod connection;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod cable;
+#[cfg(test)]
 mod child;
 #[cfg(test)]
 mod support;
