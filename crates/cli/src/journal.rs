@@ -42,10 +42,8 @@ pub(crate) fn place(config: &Config) -> String {
 pub(crate) fn settings(config: &Config, postgres: &Postgres) -> PostgresSettings {
     let file = postgres.password_file.clone().map(Password::File);
     let given = || std::env::var("PGPASSWORD").ok().filter(|word| !word.is_empty());
-    let tls = match postgres.unencrypted {
-        true => Tls::Off,
-        false => Tls::Verified(postgres.ca_file.clone()),
-    };
+    let verified = || Tls::Verified(postgres.ca_file.clone());
+    let tls = if postgres.unencrypted { Tls::Off } else { verified() };
     PostgresSettings {
         host: postgres.host.clone(),
         port: postgres.port,

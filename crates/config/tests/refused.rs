@@ -108,7 +108,10 @@ fn a_wrong_journal_is_refused() {
                     "[journal]\npath = \"a\"\npostgres = { host = \"db-01\" }\n[package]",
                 )],
             ),
-            ("a file has its state beside it", &[("[package]", "[journal]\nstate = \"a\"\n[package]")]),
+            (
+                "a file has its state beside it",
+                &[("[package]", "[journal]\nstate = \"a\"\n[package]")],
+            ),
             (
                 "a host is not a whole address",
                 &[(

@@ -19,5 +19,5 @@ pub use port::{
     Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Holder, Inbox, Journal,
     JournalError, Lease, LeaseRefused, Record, RunSummary, Scope,
 };
-pub use postgres::{Password, PostgresJournal, PostgresSettings, Server, Tls};
+pub use postgres::{MoveError, Moved, Password, PostgresJournal, PostgresSettings, Server, Tls};
 pub use sqlite::SqliteJournal;

@@ -90,7 +90,7 @@ pub trait Journal: Send + Sync {
     /// It saves waiting for the next look, and does not replace it: a journal that cannot tell never returns. A command
     /// that came between two calls ends the second one; of several that wait in one process, one is woken.
     async fn arrival(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Answers a command, once. Fenced like an append.
@@ -240,6 +240,9 @@ pub enum JournalError {
         /// The newest format that is known here.
         known: u32,
     },
+    /// It was moved: whoever went on here would act beside those who use the other one.
+    #[error("the journal was moved to {0}")]
+    Moved(String),
     /// What is stored is damaged.
     #[error("the journal is damaged: {0}")]
     Damaged(String),

@@ -6,7 +6,8 @@
 //! without a beat, and is never written twice: what became of it is looked up first.
 //!
 //! Read [`PostgresJournal`] first. Beneath it: `transactions` is what is done in one transaction, `rows` the statements,
-//! `link` a connection and `trouble` what its errors mean, `setup` makes the tables, `settings` and `tls` are how the
+//! `link` a connection and `trouble` what its errors mean, `setup` makes the tables, `moving` takes a file's
+//! journal in, `settings` and `tls` are how the
 //! server is reached.
 
 mod transactions;
@@ -14,10 +15,12 @@ mod rows;
 mod link;
 mod trouble;
 mod setup;
+mod moving;
 mod settings;
 mod tls;
 
 pub use link::Server;
+pub use moving::{MoveError, Moved};
 pub use settings::{Password, PostgresSettings, Tls};
 
 use self::link::Link;
@@ -77,6 +80,15 @@ enum InDoubt {
     Told,
 }
 
+/// What is known of the tries before one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// None of them has written anything.
+    Nothing,
+    /// One of them may have written everything.
+    Doubt,
+}
+
 impl PostgresJournal {
     /// Opens the journal in a database, and makes it there if there is none.
     ///
@@ -128,7 +140,7 @@ impl PostgresJournal {
             *guard = Some(self.reconnect().await?);
         }
         let lost = || Trouble::away("use the journal", "the connection was lost");
-        MutexGuard::try_map(guard, Option::as_mut).map_err(|_| lost())
+        MutexGuard::try_map(guard, Option::as_mut).map_err(|_guard| lost())
     }
 
     async fn reconnect(&self) -> Result<Link, Trouble> {
@@ -151,24 +163,24 @@ impl PostgresJournal {
         Ok(link)
     }
 
-    /// Does something in a transaction, again while that may help. `attempt` is told whether an earlier try is in doubt.
+    /// Does something in a transaction, again while that may help. `attempt` is told what is known of the tries before it.
     async fn call<T, E, F>(
         &self,
         what: &str,
         in_doubt: InDoubt,
-        attempt: impl Fn(bool) -> F + Send + Sync,
+        attempt: impl Fn(Before) -> F + Send + Sync,
     ) -> Result<T, E>
     where
         E: From<JournalError> + Display,
         F: Future<Output = Result<T, Failed<E>>> + Send,
     {
         let (since, mut pause) = (Instant::now(), SHORTEST);
-        let (mut conflicts, mut doubtful) = (0, false);
+        let (mut conflicts, mut before) = (0, Before::Nothing);
         loop {
-            let trouble = match tokio::time::timeout(TRY, attempt(doubtful)).await {
+            let trouble = match tokio::time::timeout(TRY, attempt(before)).await {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(Failed::Refused(refusal))) => {
-                    let stands = !doubtful || in_doubt == InDoubt::Again;
+                    let stands = before == Before::Nothing || in_doubt == InDoubt::Again;
                     return Err(if stands { refusal } else { unknown(what, &refusal).into() });
                 }
                 Ok(Err(Failed::Trouble(trouble))) => trouble,
@@ -185,10 +197,12 @@ impl PostgresJournal {
                     }
                     continue;
                 }
-                Kind::Lasting if doubtful => return Err(unknown(what, &trouble.error).into()),
+                Kind::Lasting if before == Before::Doubt => {
+                    return Err(unknown(what, &trouble.error).into());
+                }
                 Kind::Lasting => return Err(trouble.error.into()),
                 Kind::InDoubt if in_doubt == InDoubt::Told => return Err(trouble.error.into()),
-                Kind::InDoubt => doubtful = true,
+                Kind::InDoubt => before = Before::Doubt,
                 Kind::Away => {}
             }
             if since.elapsed() + pause > PATIENCE {
@@ -208,10 +222,10 @@ impl PostgresJournal {
     async fn try_append(
         &self,
         append: &Append<'_>,
-        doubtful: bool,
+        before: Before,
     ) -> Result<u64, Failed<AppendError>> {
         let mut link = self.link().await?;
-        if doubtful {
+        if before == Before::Doubt {
             let mut tx = link.begin().await?;
             let done = transactions::was_appended(&mut tx, append).await;
             if done.map_err(transactions::widen)? {
@@ -226,10 +240,10 @@ impl PostgresJournal {
     async fn try_append_environment(
         &self,
         append: &EnvironmentAppend<'_>,
-        doubtful: bool,
+        before: Before,
     ) -> Result<u64, Failed<AppendError>> {
         let mut link = self.link().await?;
-        if doubtful {
+        if before == Before::Doubt {
             let mut tx = link.begin().await?;
             let done = transactions::environment_was_appended(&mut tx, append).await;
             if done.map_err(transactions::widen)? {
@@ -351,7 +365,7 @@ impl Journal for PostgresJournal {
     }
 
     async fn append(&self, append: &Append<'_>) -> Result<u64, AppendError> {
-        self.call("append", InDoubt::LookedUp, |doubtful| self.try_append(append, doubtful)).await
+        self.call("append", InDoubt::LookedUp, |before| self.try_append(append, before)).await
     }
 
     async fn claims(&self) -> Result<BTreeMap<EnvironmentName, RunId>, JournalError> {
@@ -378,10 +392,8 @@ impl Journal for PostgresJournal {
     }
 
     async fn append_environment(&self, append: &EnvironmentAppend<'_>) -> Result<u64, AppendError> {
-        self.call("append", InDoubt::LookedUp, |doubtful| {
-            self.try_append_environment(append, doubtful)
-        })
-        .await
+        self.call("append", InDoubt::LookedUp, |before| self.try_append_environment(append, before))
+            .await
     }
 
     async fn send(
@@ -448,7 +460,8 @@ impl LeaseTable for PostgresJournal {
         silent: Option<&Sighting>,
     ) -> Result<Attempt, JournalError> {
         // Without an answer it is not ours: its lock file is closed, and so it is free for the next taker.
-        self.call("take a lease", InDoubt::Told, |_| self.try_take_once(scope, holder, silent)).await
+        self.call("take a lease", InDoubt::Told, |_| self.try_take_once(scope, holder, silent))
+            .await
     }
 }
 

@@ -367,6 +367,27 @@ impl CommandRow {
     }
 }
 
+/// Everything in a journal but the records of its streams.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Contents {
+    pub(crate) runs: Vec<RunRow>,
+    pub(crate) environments: Vec<EnvironmentRow>,
+    pub(crate) leases: Vec<LeaseRow>,
+    pub(crate) claims: Vec<ClaimRow>,
+    pub(crate) commands: Vec<CommandRow>,
+}
+
+impl Contents {
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { runs, environments, leases, claims, commands } = self;
+        runs.is_empty()
+            && environments.is_empty()
+            && leases.is_empty()
+            && claims.is_empty()
+            && commands.is_empty()
+    }
+}
+
 /// Returns a scope as journals and their lock files name it.
 pub(crate) fn scope_name(scope: &Scope) -> String {
     match scope {

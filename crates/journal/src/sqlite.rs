@@ -6,11 +6,14 @@
 //! SQLite cannot trust.
 //!
 //! Read [`SqliteJournal`] first. Beneath it: `store` is the transactions, `rows` the statements, `setup` opens and checks
-//! the file.
+//! the file, `source` gives it away.
 
 mod store;
 mod rows;
 mod setup;
+mod source;
+
+pub(crate) use source::Source;
 
 use self::store::Store;
 use crate::failed::storage;

@@ -81,7 +81,8 @@ fn journal(context: &Context, findings: &mut Findings) {
     };
     findings.good(format!("{place} can be used: PostgreSQL {}, {kept}", server.version));
     if crate::journal::settings(&context.config, postgres).is_readable_on_the_way() {
-        findings.note("the journal is unencrypted: what is sent can be read and changed on the way");
+        findings
+            .note("the journal is unencrypted: what is sent can be read and changed on the way");
     }
     for environment in context.config.topology.environments.values() {
         let mut hosts = environment.hosts().map(|(_, host)| &host.name);

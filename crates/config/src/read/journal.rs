@@ -13,10 +13,7 @@ const STATE: &str = "/var/lib/serin";
 const PORT: u16 = 5432;
 
 /// Returns where the journal is, and the folder of what only this machine keeps.
-pub(super) fn journal(
-    reader: &mut Reader,
-    raw: Option<&RawJournal>,
-) -> Option<(Journal, PathBuf)> {
+pub(super) fn journal(reader: &mut Reader, raw: Option<&RawJournal>) -> Option<(Journal, PathBuf)> {
     let file = RawJournal::default();
     let raw = raw.unwrap_or(&file);
     let Some(found) = &raw.postgres else {

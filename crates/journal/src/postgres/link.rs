@@ -2,7 +2,8 @@
 
 use super::settings::{PostgresSettings, Tls};
 use super::tls::Protector;
-use super::trouble::{Trouble, commit_failed, failed};
+use super::trouble::{Kind, Trouble, commit_failed, failed};
+use crate::failed::storage;
 use crate::port::JournalError;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -60,7 +61,7 @@ impl Link {
         settings: &PostgresSettings,
         arrivals: &Arc<Notify>,
     ) -> Result<(Self, Server), Trouble> {
-        let lasting = |error: JournalError| Trouble { kind: super::trouble::Kind::Lasting, error };
+        let lasting = |error: JournalError| Trouble { kind: Kind::Lasting, error };
         let what = format!("connect to {settings}");
         let mut config = Config::new();
         config.host(&settings.host).port(settings.port);
@@ -127,13 +128,13 @@ impl Tx<'_> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, Trouble> {
-        let statement = match self.statements.get(sql) {
-            Some(statement) => statement.clone(),
-            None => {
-                let statement = self.tx.prepare(sql).await.map_err(failed(what))?;
-                self.statements.insert(sql, statement.clone());
-                statement
-            }
+        let known = self.statements.get(sql).cloned();
+        let statement = if let Some(statement) = known {
+            statement
+        } else {
+            let statement = self.tx.prepare(sql).await.map_err(failed(what))?;
+            self.statements.insert(sql, statement.clone());
+            statement
         };
         self.tx.query(&statement, params).await.map_err(failed(what))
     }
@@ -186,10 +187,8 @@ async fn inspect(client: &Client) -> Result<Server, Trouble> {
     let row = client.query_one(sql, &[]).await.map_err(failed(what))?;
     let text = |column| row.try_get::<usize, String>(column).map_err(failed(what));
     let version = text(0)?;
-    let lasting = |why: String| Trouble {
-        kind: super::trouble::Kind::Lasting,
-        error: crate::failed::storage("use the server", why),
-    };
+    let lasting =
+        |why: String| Trouble { kind: Kind::Lasting, error: storage("use the server", why) };
     if row.try_get::<_, i32>(1).map_err(failed(what))? < OLDEST {
         return Err(lasting(format!("PostgreSQL {version} is too old: 13 or newer is needed")));
     }

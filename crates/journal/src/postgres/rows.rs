@@ -85,7 +85,7 @@ pub(super) async fn push<S: Records>(
     at: Timestamp,
 ) -> Result<(), Failed<JournalError>> {
     let records: Vec<(Record, Seal)> = bodies.iter().map(|body| stream.next(body, at)).collect();
-    Ok(insert(stream, tx, &records).await?)
+    insert(stream, tx, &records).await
 }
 
 /// Stores records as they are.
@@ -159,8 +159,7 @@ impl Table for EnvironmentRow {
 impl Records for EnvironmentRow {
     const SELECT: &'static str = "SELECT seq, at, body, seal FROM serin.environment_record \
         WHERE environment = $1 AND seq >= $2 ORDER BY seq";
-    const INSERT: &'static str =
-        "INSERT INTO serin.environment_record (environment, seq, at, body, seal) \
+    const INSERT: &'static str = "INSERT INTO serin.environment_record (environment, seq, at, body, seal) \
         SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[])";
 
     fn key(&self) -> Result<Box<dyn ToSql + Sync + Send>, JournalError> {
@@ -198,10 +197,7 @@ impl Table for CommandRow {
 }
 
 /// Stores a run's row, new or changed.
-pub(super) async fn store_run(
-    tx: &mut Tx<'_>,
-    run: &RunRow,
-) -> Result<(), Failed<JournalError>> {
+pub(super) async fn store_run(tx: &mut Tx<'_>, run: &RunRow) -> Result<(), Failed<JournalError>> {
     let sql = "INSERT INTO serin.run (number, created, last, head, seal) \
         VALUES ($1, $2, $3, $4, $5) \
         ON CONFLICT (number) DO UPDATE SET last = $3, head = $4, seal = $5";

@@ -42,7 +42,7 @@ pub(super) async fn prepare(tx: &mut Tx<'_>) -> Result<String, Failed<JournalErr
 
 /// Returns the journal's identity.
 pub(super) async fn identity(tx: &mut Tx<'_>) -> Result<String, Failed<JournalError>> {
-    Ok(meta(tx, "identity").await?)
+    meta(tx, "identity").await
 }
 
 async fn migrate(tx: &mut Tx<'_>) -> Result<(), Failed<JournalError>> {

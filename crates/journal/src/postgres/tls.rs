@@ -53,7 +53,8 @@ fn from_file(path: &Path) -> Result<RootCertStore, JournalError> {
 fn from_system() -> Result<RootCertStore, JournalError> {
     let mut roots = RootCertStore::empty();
     // One that cannot be read is none that is needed, or the server's own will be refused.
-    let (usable, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let (usable, _) =
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if usable == 0 {
         let hint = "install ca-certificates, or name a ca_file";
         return Err(storage("find the certificates of the system", hint));

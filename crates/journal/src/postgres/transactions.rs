@@ -10,7 +10,7 @@ use super::trouble::Failed;
 use crate::port::{
     Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, JournalError, Lease, Record,
 };
-use crate::rows::{ClaimRow, CommandRow, EnvironmentRow, LeaseRow, RunRow, scope_name};
+use crate::rows::{ClaimRow, CommandRow, Contents, EnvironmentRow, LeaseRow, RunRow, scope_name};
 use serin_model::{EnvironmentName, RunId, Timestamp};
 
 type Done<T> = Result<T, Failed<JournalError>>;
@@ -151,7 +151,8 @@ pub(super) async fn release_lease(tx: &mut Tx<'_>, lease: &Lease) -> Done<()> {
 
 /// Returns all claims.
 pub(super) async fn claims(tx: &mut Tx<'_>) -> Done<Vec<ClaimRow>> {
-    let sql = "SELECT environment, run, seal FROM serin.claim ORDER BY environment";
+    let sql = "SELECT environment, run, seal FROM serin.claim \
+        ORDER BY environment COLLATE \"C\"";
     Ok(checked(&tx.rows("read the claims", sql, &[]).await?)?)
 }
 
@@ -170,10 +171,7 @@ pub(super) async fn send(
 }
 
 /// Returns the commands of an environment that wait for an answer, oldest first.
-pub(super) async fn inbox(
-    tx: &mut Tx<'_>,
-    environment: &EnvironmentName,
-) -> Done<Vec<CommandRow>> {
+pub(super) async fn inbox(tx: &mut Tx<'_>, environment: &EnvironmentName) -> Done<Vec<CommandRow>> {
     let sql = "SELECT number, environment, at, body, answer, seal FROM serin.command \
         WHERE environment = $1 AND answer IS NULL ORDER BY number";
     Ok(checked(&tx.rows("read an inbox", sql, &[&environment.as_str()]).await?)?)
@@ -295,11 +293,34 @@ async fn change_claim(
     }
 }
 
-/// Returns the next number of a table that is numbered from 1 without gaps. The lock is on the row of the format, which
-/// nothing else locks for long; everybody who numbers waits for it, until this transaction ends.
-async fn next_number(tx: &mut Tx<'_>, sql: &'static str) -> Done<u64> {
+/// Returns everything but the records of streams.
+pub(super) async fn contents(tx: &mut Tx<'_>) -> Done<Contents> {
+    let what = "read the journal";
+    let environments = "SELECT name, last, head, seal FROM serin.environment \
+        ORDER BY name COLLATE \"C\"";
+    let leases = "SELECT scope, epoch, beat, holder, seal FROM serin.lease \
+        ORDER BY scope COLLATE \"C\"";
+    let commands = "SELECT number, environment, at, body, answer, seal FROM serin.command \
+        ORDER BY number";
+    Ok(Contents {
+        runs: runs(tx).await?,
+        environments: checked(&tx.rows(what, environments, &[]).await?)?,
+        leases: checked(&tx.rows(what, leases, &[]).await?)?,
+        claims: claims(tx).await?,
+        commands: CommandRow::complete(checked(&tx.rows(what, commands, &[]).await?)?)?,
+    })
+}
+
+/// Keeps everybody else from numbering rows until this transaction ends. The lock is on the row of the format, which is
+/// there for nothing else while it does not change.
+pub(super) async fn lock_numbers(tx: &mut Tx<'_>) -> Done<()> {
     let lock = "SELECT 1 FROM serin.meta WHERE name = 'format' FOR NO KEY UPDATE";
-    tx.rows("number a row", lock, &[]).await?;
+    Ok(tx.rows("number a row", lock, &[]).await.map(drop)?)
+}
+
+/// Returns the next number of a table that is numbered from 1 without gaps.
+async fn next_number(tx: &mut Tx<'_>, sql: &'static str) -> Done<u64> {
+    lock_numbers(tx).await?;
     let rows = tx.rows("number a row", sql, &[]).await?;
     let damaged = || JournalError::Damaged("its rows cannot be numbered".to_owned());
     let number = rows.first().and_then(|row| row.try_get::<_, i64>(0).ok());

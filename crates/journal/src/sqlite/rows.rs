@@ -2,7 +2,9 @@
 
 use super::failed;
 use crate::port::{CommandId, JournalError, Record};
-use crate::rows::{ClaimRow, CommandRow, EnvironmentRow, LeaseRow, RunRow, Sealed, Stream};
+use crate::rows::{
+    ClaimRow, CommandRow, Contents, EnvironmentRow, LeaseRow, RunRow, Sealed, Stream,
+};
 use crate::seal::Seal;
 use rusqlite::{Connection, Params, Row, params};
 use serin_model::{EnvironmentName, RunId, Timestamp};
@@ -76,16 +78,18 @@ fn records<S: Records>(
     stream.proven(after, stored.map(|stored| stored.map_err(failed(&what))))
 }
 
-/// Checks every row but the records, which are checked when they are read.
+/// Returns every row but the records, which are checked when they are read.
 ///
 /// A row whose key is damaged would not be found, and would look as if it had never been there: a lease would begin at
 /// number 1 again. So all of them are looked at once, when the journal is opened.
-pub(super) fn check(connection: &Connection) -> Result<(), JournalError> {
-    RunRow::all(connection)?;
-    LeaseRow::all(connection)?;
-    ClaimRow::all(connection)?;
-    EnvironmentRow::all(connection)?;
-    CommandRow::all(connection).map(drop)
+pub(super) fn contents(connection: &Connection) -> Result<Contents, JournalError> {
+    Ok(Contents {
+        runs: RunRow::all(connection)?,
+        environments: EnvironmentRow::all(connection)?,
+        leases: LeaseRow::all(connection)?,
+        claims: ClaimRow::all(connection)?,
+        commands: CommandRow::all(connection)?,
+    })
 }
 
 /// Returns the number of the next row of a table that is numbered from 1.

@@ -4,11 +4,11 @@
 
 use super::{failed, rows, setup};
 use crate::lease::{Attempt, Sighting};
+use crate::locks::LockFiles;
 use crate::port::{
     Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Holder, Inbox, JournalError,
     Lease, Record, RunSummary, Scope,
 };
-use crate::locks::LockFiles;
 use crate::rows::{ClaimRow, CommandRow, EnvironmentRow, LeaseRow, RunRow, scope_name};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serin_model::{EnvironmentName, RunId, Timestamp};
@@ -17,8 +17,8 @@ use std::path::Path;
 
 /// An open journal.
 pub(super) struct Store {
-    connection: Connection,
-    locks: LockFiles,
+    pub(super) connection: Connection,
+    pub(super) locks: LockFiles,
 }
 
 impl Store {
@@ -214,6 +214,7 @@ fn write<T, E: From<JournalError>>(
     let tx = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed("begin to write"))?;
+    setup::check_not_moved(&tx)?;
     let done = perform(&tx)?;
     tx.commit().map_err(failed("commit"))?;
     Ok(done)

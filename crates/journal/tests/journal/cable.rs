@@ -58,7 +58,7 @@ fn socket(folder: &Path, port: u16) -> PathBuf {
 }
 
 fn carry(mut from: UnixStream, mut to: UnixStream, cut: &Mutex<Option<Cut>>) {
-    let mut buffer = [0; 65536];
+    let mut buffer = [0; 16384];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         let bytes = &buffer[..read];
         // A commit is sent alone, when everything before it was answered.

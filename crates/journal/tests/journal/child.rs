@@ -5,9 +5,7 @@
 
 use crate::cluster;
 use crate::support::{at, holder, run, scope};
-use serin_journal::{
-    Append, AppendError, Journal, LeaseRefused, PostgresJournal, SqliteJournal,
-};
+use serin_journal::{Append, AppendError, Journal, LeaseRefused, PostgresJournal, SqliteJournal};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};

@@ -13,6 +13,8 @@ mod cluster;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod moving;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod cable;

@@ -117,7 +117,10 @@ async fn what_is_not_what_was_written_is_named() {
         fresh.append(&append).await.unwrap();
         fresh.take_lease(&scope("staging"), &holder(1), LONG).await.unwrap();
         fresh.send(&staging, "halt", at(1)).await.unwrap();
-        client.batch_execute("ALTER TABLE serin.record DROP CONSTRAINT record_run_fkey").await.unwrap();
+        client
+            .batch_execute("ALTER TABLE serin.record DROP CONSTRAINT record_run_fkey")
+            .await
+            .unwrap();
         client.batch_execute(change).await.unwrap();
         let read = async {
             fresh.read(&id, 0).await?;
@@ -139,7 +142,12 @@ fn certificate(cluster: &Cluster) {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
     openssl.args(["-nodes", "-days", "1", "-subj", "/CN=localhost"]);
-    openssl.args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=CA:FALSE"]);
+    openssl.args([
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-addext",
+        "basicConstraints=CA:FALSE",
+    ]);
     openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
     assert!(openssl.stderr(Stdio::null()).status().unwrap().success());
     for path in [&key, &certificate] {
@@ -187,7 +195,9 @@ async fn a_password_and_a_certificate_are_checked_and_neither_is_told() {
     let journal = PostgresJournal::open(good.clone()).await.unwrap();
     journal.create_run("a", at(1)).await.unwrap();
     let given = Some(Password::Given("hunter2".to_owned()));
-    drop(PostgresJournal::open(PostgresSettings { password: given, ..good.clone() }).await.unwrap());
+    drop(
+        PostgresJournal::open(PostgresSettings { password: given, ..good.clone() }).await.unwrap(),
+    );
 
     let by_system = PostgresSettings { tls: Tls::Verified(None), ..good.clone() };
     let why = refused(by_system).await;
