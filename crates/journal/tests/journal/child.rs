@@ -1,10 +1,10 @@
 //! A second process: this test binary, started again, doing what it is told on its standard input.
 //!
-//! The first line is `append PLACE` or `lease PLACE MILLISECONDS`; each answer is one line. A place is the path of a file, or
-//! `postgres:CLUSTER:MACHINE` with the folders of a server and of the machine's lock files.
+//! The first line is `append PLACE`, `lease PLACE MILLISECONDS` or `act CLUSTER MACHINE WORLD`; each answer is one line. A
+//! place is the path of a file, or `postgres:CLUSTER:MACHINE` with the folders of a server and of a machine's lock files.
 
-use crate::cluster;
 use crate::support::{at, holder, run, scope};
+use crate::{cluster, two_machines};
 use serin_journal::{Append, AppendError, Journal, LeaseRefused, PostgresJournal, SqliteJournal};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
@@ -73,6 +73,10 @@ async fn does_what_it_is_told() {
         ["append", place] => append_for_ever(place).await,
         ["lease", place, ttl] => {
             lease(place, Duration::from_millis(ttl.parse().unwrap()), orders).await;
+        }
+        ["act", cluster, machine, world] => {
+            let (cluster, machine) = (Path::new(cluster), Path::new(machine));
+            two_machines::act(cluster, machine, Path::new(world)).await;
         }
         _ => panic!("no such order: {first}"),
     }
@@ -148,7 +152,8 @@ async fn append_under(
     journal.append(&append).await.map(drop)
 }
 
-fn say(answer: &str) {
+/// Writes an answer.
+pub(crate) fn say(answer: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{MARK}{answer}").unwrap();
     out.flush().unwrap();

@@ -15,6 +15,8 @@ mod connection;
 #[cfg(test)]
 mod moving;
 #[cfg(test)]
+mod two_machines;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod cable;
