@@ -14,3 +14,8 @@ mod inbox;
 mod overriding;
 #[cfg(test)]
 mod queue;
+#[cfg(test)]
+mod postgres;
+#[cfg(test)]
+#[path = "../../../journal/tests/journal/cluster.rs"]
+mod cluster;

@@ -77,9 +77,8 @@ pub(super) fn commit_failed(error: tokio_postgres::Error) -> Trouble {
 
 fn kind(error: &tokio_postgres::Error) -> Kind {
     let Some(state) = error.code() else {
-        // What cannot be understood is damage; anything else without a code is the connection.
-        let unreadable = error.to_string().starts_with("error deserializing");
-        return if unreadable { Kind::Lasting } else { Kind::Away };
+        // The server had no say in it: it is the connection.
+        return Kind::Away;
     };
     let conflicts = [
         SqlState::T_R_SERIALIZATION_FAILURE,

@@ -50,6 +50,72 @@ async fn an_append_whose_commit_is_lost_is_written_once() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_is_left_open_keeps_others_waiting_for_seconds_only() {
+    let cluster = Cluster::start().await;
+    let (cable, journal) = through(&cluster).await;
+    let other = cluster.open().await;
+    let id = journal.create_run("first", at(1)).await.unwrap();
+    let (ours, theirs) = (texts(&["ours"]), texts(&["theirs"]));
+    let append =
+        Append { run: &id, expected: 1, records: &ours, at: at(1), leases: &[], claims: &[] };
+    let in_the_way = Append { records: &theirs, ..append.clone() };
+    cable.cut_next(Cut::Never);
+    let waiting = async {
+        while !cable.is_cut() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let started = tokio::time::Instant::now();
+        (other.append(&in_the_way).await, started.elapsed())
+    };
+    let (ours, (theirs, waited)) = tokio::join!(journal.append(&append), waiting);
+    assert!(ours.is_ok() != theirs.is_ok(), "{ours:?} {theirs:?}");
+    assert!(waited >= Duration::from_secs(2), "the row was not locked: {waited:?}");
+    assert_eq!(other.read(&id, 0).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn whoever_takes_a_lease_waits_for_an_append_under_the_one_before_it() {
+    let cluster = Cluster::start().await;
+    let (one, two) = (cluster.open().await, cluster.open().await);
+    let id = one.create_run("first", at(1)).await.unwrap();
+    let leases = [one.take_lease(&scope("staging"), &holder(1), LONG).await.unwrap()];
+    let records = texts(&["in time"]);
+    let append = Append {
+        run: &id,
+        expected: 1,
+        records: &records,
+        at: at(1),
+        leases: &leases,
+        claims: &[],
+    };
+    let mut client = cluster.connect().await.unwrap();
+    let lock = client.transaction().await.unwrap();
+    lock.execute("SELECT FROM serin.run FOR UPDATE", &[]).await.unwrap();
+    let looking = cluster.connect().await.unwrap();
+    let until_waiting = async |wanted: i64| {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        while looking.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) < wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let (staging, me) = (scope("staging"), holder(2));
+    let taking = async {
+        until_waiting(1).await;
+        let taking = two.take_lease(&staging, &me, Duration::from_millis(50));
+        tokio::pin!(taking);
+        tokio::select! {
+            taken = &mut taking => panic!("taken under an append: {taken:?}"),
+            () = until_waiting(2) => lock.commit().await.unwrap(),
+        }
+        taking.await
+    };
+    let (appended, taken) = tokio::join!(one.append(&append), taking);
+    assert_eq!((appended.unwrap(), taken.unwrap().epoch), (2, 2));
+    let late = one.append(&Append { expected: 2, ..append }).await.unwrap_err();
+    assert!(matches!(late, AppendError::LeaseLost { current: 2, .. }), "{late:?}");
+}
+
+#[tokio::test]
 async fn a_record_of_an_environment_whose_commit_is_lost_is_written_once() {
     let cluster = Cluster::start().await;
     let (cable, journal) = through(&cluster).await;
