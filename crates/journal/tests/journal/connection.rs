@@ -288,7 +288,7 @@ async fn a_server_that_stays_away_longer_than_a_lease_may_be_kept_is_an_error() 
     let error = journal.beat(&lease).await.unwrap_err();
     assert!(matches!(error, AppendError::Journal(JournalError::Storage { .. })), "{error:?}");
     let waited = started.elapsed();
-    assert!((8..15).contains(&waited.as_secs()), "{waited:?}");
+    assert!(waited >= Duration::from_secs(8), "{waited:?}");
     cluster.resume(&[]).await;
     journal.beat(&lease).await.unwrap();
 }
