@@ -18,4 +18,5 @@ mod queue;
 mod postgres;
 #[cfg(test)]
 #[path = "../../../journal/tests/journal/cluster.rs"]
+#[expect(dead_code, reason = "the journal's own tests need more of it")]
 mod cluster;
