@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 BUILT := $(or $(CARGO_TARGET_DIR),target)/debug
 LAB := scripts/as-root $(BUILT)/serin-lab
 
-.PHONY: help setup build demo test sim soak fuzz lint fmt docs release-week faults bench-overhead bench-rollback lab-build lab-up lab-down clean
+.PHONY: help setup build demo test sim soak fuzz lint fmt docs release-week faults bench-overhead bench-rollback bench-journal lab-build lab-up lab-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ bench-overhead: lab-build ## Measure what Serin adds to each step on the lab's h
 
 bench-rollback: ## Time the way back of the lab's production: by Serin, and by an Ansible play
 	@scripts/bench-rollback
+
+bench-journal: setup ## Measure SQLite's journal and PostgreSQL's beside each other
+	@scripts/bench-journal
 
 lab-build:
 	@cargo build --quiet -p serin-cli -p serin-lab -p serin-standin

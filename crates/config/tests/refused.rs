@@ -98,6 +98,47 @@ fn a_wrong_value_is_refused() {
 }
 
 #[test]
+fn a_wrong_journal_is_refused() {
+    check(
+        "journal",
+        &[
+            (
+                "a journal is in one place",
+                &[(
+                    "[package]",
+                    "[journal]\npath = \"a\"\npostgres = { host = \"db-01\" }\n[package]",
+                )],
+            ),
+            (
+                "a file has its state beside it",
+                &[("[package]", "[journal]\nstate = \"a\"\n[package]")],
+            ),
+            (
+                "a host is not a whole address",
+                &[(
+                    "[package]",
+                    "[journal]\npostgres.host = \"postgres://me:secret@db-01/serin\"\n[package]",
+                )],
+            ),
+            (
+                "a password is in a file",
+                &[(
+                    "[package]",
+                    "[journal]\npostgres = { host = \"a\", password = \"b\" }\n[package]",
+                )],
+            ),
+            (
+                "ports have bounds, and no TLS has no certificates",
+                &[(
+                    "[package]",
+                    "[journal]\npostgres = { host = \"a\", port = 0, ca_file = \"b\", unencrypted = true }\n[package]",
+                )],
+            ),
+        ],
+    );
+}
+
+#[test]
 fn a_wrong_inventory_is_refused() {
     check(
         "inventory",

@@ -18,3 +18,9 @@ mod inbox;
 mod overriding;
 #[cfg(test)]
 mod queue;
+#[cfg(test)]
+mod postgres;
+#[cfg(test)]
+#[path = "../../../journal/tests/journal/cluster.rs"]
+#[expect(dead_code, reason = "the journal's own tests need more of it")]
+mod cluster;

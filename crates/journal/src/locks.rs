@@ -5,7 +5,7 @@
 //! its old number cannot be mistaken for the present holder, nor its later death for the present holder's. The locks
 //! save waiting and are never what makes acting safe. A lock file that is missing proves nothing.
 
-use super::{file_failed, storage};
+use crate::failed::{file_failed, storage};
 use crate::port::JournalError;
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError, remove_file};
@@ -14,14 +14,14 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The lock files beside a journal, and those that this process holds.
-pub(super) struct LockFiles {
+pub(crate) struct LockFiles {
     folder: PathBuf,
     held: BTreeMap<String, (u64, File)>,
 }
 
 impl LockFiles {
     /// Opens the folder of lock files, making it if there is none.
-    pub(super) fn open(journal: &Path) -> Result<Self, JournalError> {
+    pub(crate) fn open(journal: &Path) -> Result<Self, JournalError> {
         let mut folder = journal.as_os_str().to_owned();
         folder.push(".locks");
         let folder = PathBuf::from(folder);
@@ -31,7 +31,7 @@ impl LockFiles {
     }
 
     /// Locks the file of a lease that is about to be taken.
-    pub(super) fn acquire(&self, scope: &str, epoch: u64) -> Result<File, JournalError> {
+    pub(crate) fn acquire(&self, scope: &str, epoch: u64) -> Result<File, JournalError> {
         let path = self.path(scope, epoch);
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         let file = file.map_err(|error| file_failed("make a lock file", error))?;
@@ -45,14 +45,14 @@ impl LockFiles {
     }
 
     /// Keeps the lock of a lease that was taken, in place of the scope's earlier one.
-    pub(super) fn keep(&mut self, scope: &str, epoch: u64, file: File) {
+    pub(crate) fn keep(&mut self, scope: &str, epoch: u64, file: File) {
         self.held.insert(scope.to_owned(), (epoch, file));
         // Nobody asks about the number before it any more. One that stays behind does no harm.
         drop(remove_file(self.path(scope, epoch.saturating_sub(1))));
     }
 
     /// Frees the lock of a lease that was given back.
-    pub(super) fn free(&mut self, scope: &str, epoch: u64) {
+    pub(crate) fn free(&mut self, scope: &str, epoch: u64) {
         if self.held.get(scope).is_some_and(|(held, _)| *held == epoch) {
             self.held.remove(scope);
         }
@@ -60,7 +60,7 @@ impl LockFiles {
     }
 
     /// Says whether the process that took a lease is known to be dead.
-    pub(super) fn is_free(&self, scope: &str, epoch: u64) -> Result<bool, JournalError> {
+    pub(crate) fn is_free(&self, scope: &str, epoch: u64) -> Result<bool, JournalError> {
         let file = match File::open(self.path(scope, epoch)) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
