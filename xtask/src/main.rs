@@ -5,6 +5,7 @@
 
 mod cli_reference;
 mod tidy;
+mod transitions;
 mod tree;
 
 use anyhow::{Result, bail};
@@ -26,6 +27,7 @@ fn perform() -> Result<ExitCode> {
     match words.as_slice() {
         ["tidy"] => tidy(),
         ["docs"] => {
+            transitions::write(&tree::root())?;
             cli_reference::write(&tree::root())?;
             Ok(ExitCode::SUCCESS)
         }
@@ -37,13 +39,14 @@ fn tidy() -> Result<ExitCode> {
     let tree = tree::Tree::read(&tree::root())?;
     let mut findings = tidy::check(&tree);
     findings.violations.extend(cli_reference::stale(&tree)?);
+    findings.violations.extend(transitions::stale(&tree));
     for note in &findings.notes {
         say(&format!("note: {note}"));
     }
     for violation in &findings.violations {
         complain(&violation.to_string());
     }
-    let (files, rules) = (tree.files.len(), tidy::RULES.len() + 1);
+    let (files, rules) = (tree.files.len(), tidy::RULES.len() + 2);
     match findings.violations.len() {
         0 => say(&format!("tidy: {files} files keep all {rules} house rules")),
         count => complain(&format!("tidy: {count} violation(s) of the house rules")),
@@ -63,14 +66,15 @@ fn complain(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{tidy, tree};
+    use super::{tidy, transitions, tree};
 
     /// All rules but that of the CLI reference, which needs a built `serin` (`cargo xtask tidy` builds it).
     #[test]
     fn the_repository_keeps_its_house_rules() {
         let tree = tree::Tree::read(&tree::root()).unwrap();
-        let found: Vec<String> =
-            tidy::check(&tree).violations.iter().map(ToString::to_string).collect();
+        let mut violations = tidy::check(&tree).violations;
+        violations.extend(transitions::stale(&tree));
+        let found: Vec<String> = violations.iter().map(ToString::to_string).collect();
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
 }

@@ -4,6 +4,7 @@
 
 mod documents;
 mod packages;
+mod promises;
 mod sources;
 
 use crate::tree::Tree;
@@ -25,6 +26,7 @@ pub(crate) const RULES: &[Rule] = &[
     documents::link_to_what_exists,
     documents::list_every_exit_code,
     documents::of_design_are_dated,
+    promises::are_held_by_tests_that_exist,
     everything_is_small_and_from_nowhere,
 ];
 

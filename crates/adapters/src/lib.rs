@@ -12,4 +12,5 @@ pub mod http;
 pub mod manifest;
 pub mod qa;
 pub mod repository;
+mod shown;
 pub mod ssh;

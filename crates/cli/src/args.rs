@@ -142,6 +142,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Do things with the journal itself
+    Journal {
+        #[command(subcommand)]
+        command: JournalCommand,
+    },
     /// Print shell completions
     Completions {
         /// For which shell
@@ -155,6 +160,20 @@ pub(crate) enum ConfigCommand {
     Check,
     /// Print the JSON schema of serin.toml, for editors
     Schema,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalCommand {
+    /// Move the journal of a file into the empty database that the configuration names
+    ///
+    /// Nobody may act meanwhile: a lease that is held is refused. Everything is written in one transaction and compared
+    /// before it counts. Afterwards the file is refused by every Serin, and says where its journal went; whoever still
+    /// has the old configuration is told so. What was interrupted is begun again with the same command.
+    Copy {
+        /// The file: what `[journal] path` was
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+    },
 }
 
 /// Two builds.

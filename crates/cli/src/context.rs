@@ -11,12 +11,13 @@ use serin_adapters::{
     ssh::SshConfig,
 };
 use serin_config::{Config, ConfigError, Login};
-use serin_journal::{Holder, Journal, SqliteJournal};
+use serin_journal::{Holder, Journal, Server};
 use serin_model::{RunId, Timestamp};
 use serin_runtime::{INBOX_POLL, Settings, TokioClock, ports::Clock, ports::Ports, records};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// How long a lease holds without a beat. A controller that is stopped this long may be replaced.
 const TTL: Duration = Duration::from_secs(15);
@@ -25,6 +26,8 @@ const TTL: Duration = Duration::from_secs(15);
 pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) journal: Arc<dyn Journal>,
+    /// The server of the journal, if it has one.
+    pub(crate) server: Option<Server>,
     pub(crate) clock: Arc<dyn Clock>,
     format: Format,
 }
@@ -33,11 +36,13 @@ impl Context {
     /// Reads the configuration and opens the journal.
     pub(crate) fn open(config: Option<&Path>, format: Format) -> Result<Self, Failure> {
         let config = veiled(config)?;
-        let journal = open_journal(&config)?;
-        let context = Self { config, journal: Arc::new(journal), clock: Arc::new(clock()), format };
+        let opening = crate::journal::open(&config);
+        let opened = tokio::task::block_in_place(|| Handle::current().block_on(opening));
+        let (journal, server) = opened?;
+        let context = Self { config, journal, server, clock: Arc::new(clock()), format };
         if embargo::is_drawn() {
             // Here, and not in each command: what one of them forgot could not be told apart.
-            let learn = || tokio::runtime::Handle::current().block_on(context.learn_embargoed());
+            let learn = || Handle::current().block_on(context.learn_embargoed());
             tokio::task::block_in_place(learn);
         }
         Ok(context)
@@ -109,10 +114,9 @@ impl Context {
         Repository::new(config).map_err(|error| Failure::new(Code::Refused, chain(&error)))
     }
 
-    /// Where packages are kept that were fetched to be looked into: beside the journal.
+    /// Where packages are kept that were fetched to be looked into: beside the journal, if that is a file.
     pub(crate) fn packages(&self) -> PackageCache {
-        let folder = self.config.journal.parent().unwrap_or(Path::new("."));
-        PackageCache::new(folder.join("packages"))
+        PackageCache::new(self.config.state.join("packages"))
     }
 
     pub(crate) fn settings() -> Settings {
@@ -158,15 +162,6 @@ pub(crate) fn veiled(config: Option<&Path>) -> Result<Config, Failure> {
     let from = &config.repository;
     embargo::draw(&from.embargo, &from.embargo_readers, person);
     Ok(config)
-}
-
-/// Opens the journal, or makes a new one.
-pub(crate) fn open_journal(config: &Config) -> Result<SqliteJournal, Failure> {
-    SqliteJournal::open(&config.journal).map_err(|error| {
-        let path = config.journal.display();
-        let what = format!("could not open the journal {path}: {}", chain(&error));
-        Failure::new(Code::Journal, what)
-    })
 }
 
 /// Reads the password for the repository, each time anew: it may have been changed.

@@ -77,7 +77,8 @@ impl Diagnostics {
         if hidden > 0 {
             shown.push(format!("... and {hidden} more"));
         }
-        shown.join("\n\n")
+        // The renderer replaces the old control characters, and knows nothing of those that came with Latin-1.
+        shown.join("\n\n").replace(|c| ('\u{7f}'..='\u{9f}').contains(&c), "\u{fffd}")
     }
 
     fn snippet<'a>(

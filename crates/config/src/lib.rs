@@ -36,8 +36,10 @@ pub struct Config {
     pub repository: Repository,
     /// What is known of a package's contents.
     pub contents: Contents,
-    /// The journal's file.
-    pub journal: PathBuf,
+    /// Where the journal is.
+    pub journal: Journal,
+    /// The folder of what only this machine keeps: lock files, and packages that were fetched.
+    pub state: PathBuf,
     /// How hosts are reached.
     pub ssh: Ssh,
     /// The recipes, built-in ones included.
@@ -46,6 +48,34 @@ pub struct Config {
     pub promotion: Promotion,
     /// The configuration file itself.
     pub path: PathBuf,
+}
+
+/// Where the journal is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Journal {
+    /// One file of this machine.
+    File(PathBuf),
+    /// A database that several machines share.
+    Postgres(Postgres),
+}
+
+/// A PostgreSQL database. Its password is in a file of its own or in the environment, and is read where it is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postgres {
+    /// The server's name or address, or the folder of its Unix socket.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The role.
+    pub user: String,
+    /// The file that holds its password.
+    pub password_file: Option<PathBuf>,
+    /// The certificates by which the server's own is checked; `None`: those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Whether everything is sent without TLS.
+    pub unencrypted: bool,
 }
 
 /// When a build may go on to main by itself, and what a newer one does meanwhile.

@@ -112,11 +112,36 @@ pub(crate) enum RawBuildKind {
 }
 
 /// Where Serin writes down what it does.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawJournal {
     /// One SQLite file, synced at every record; default `/var/lib/serin/journal.db`.
     pub(crate) path: Option<Text>,
+    /// Instead of the file: a database that several machines share.
+    pub(crate) postgres: Option<At<RawPostgres>>,
+    /// With `postgres`, the folder of what only this machine keeps, lock files and packages; default `/var/lib/serin`.
+    pub(crate) state: Option<Text>,
+}
+
+/// A PostgreSQL database, 13 or newer. The password is in `password_file`, or in `PGPASSWORD`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub(crate) struct RawPostgres {
+    /// The server's name or address, or the folder of its Unix socket.
+    pub(crate) host: Text,
+    /// Its port; default 5432.
+    pub(crate) port: Option<At<i64>>,
+    /// The database; default `serin`.
+    pub(crate) database: Option<Text>,
+    /// The role, which must own the database or may create a schema in it; default `serin`.
+    pub(crate) user: Option<Text>,
+    /// The file that holds its password and nothing else, which not everybody may read.
+    pub(crate) password_file: Option<Text>,
+    /// The certificates by which the server's own is checked, in PEM; default: those of the system.
+    pub(crate) ca_file: Option<Text>,
+    /// Whether everything is sent without TLS; default false. A Unix socket needs none.
+    pub(crate) unencrypted: Option<bool>,
 }
 
 /// How hosts are reached. Host keys are always strict.

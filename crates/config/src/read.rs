@@ -8,6 +8,7 @@ mod built_in;
 mod environments;
 mod freeze;
 mod hosts;
+mod journal;
 mod pipelines;
 mod roles;
 mod sources;
@@ -23,11 +24,9 @@ use crate::raw::{
 use crate::suggest::instead_of;
 use crate::{Config, Contents, Login, Promotion, Repository, Ssh, profiles};
 use serin_model::{BuildKind, Topology, WhenBusy};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-/// Where the journal is unless the file says otherwise.
-const JOURNAL: &str = "/var/lib/serin/journal.db";
 /// OpenSSH's server starts to refuse beyond ten logins in progress; hosts are many, jump hosts are few.
 const MAX_CONNECTING: usize = 16;
 /// More than this, and a jump host or the controller's own limits are hit first.
@@ -52,8 +51,7 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
     let profile = profile(reader, raw);
     let contents = contents(reader, raw);
     let repository = repository(reader, &raw.repository);
-    let journal = raw.journal.as_ref().and_then(|journal| journal.path.as_ref());
-    let journal = journal.map_or(Some(PathBuf::from(JOURNAL)), |text| reader.path(text));
+    let journal = journal::journal(reader, raw.journal.as_ref());
     let ssh = ssh(reader, raw.ssh.as_ref());
     let roles = roles::roles(reader, &raw.roles);
     let environments = environments::environments(reader, raw, &roles);
@@ -61,11 +59,13 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
         Topology { package: package?, profile: profile?, roles: roles.models(), environments };
     let pipelines = pipelines::pipelines(reader, raw, &topology, &roles);
     let promotion = promotion(reader, raw.promotion.as_ref());
+    let (journal, state) = journal?;
     Some(Config {
         topology,
         repository: repository?,
         contents,
-        journal: journal?,
+        journal,
+        state,
         ssh: ssh?,
         pipelines,
         promotion,

@@ -68,7 +68,10 @@ impl Shape<'_> {
             return self.wrong_type(value, &choices, place);
         };
         match value.get_ref() {
-            DeValue::String(text) => self.word(text, value.span(), &fitting, place),
+            DeValue::String(text) => {
+                self.can_be_shown(text, &value.span());
+                self.word(text, value.span(), &fitting, place);
+            }
             DeValue::Array(list) => {
                 if let Some(items) = first.get("items") {
                     for item in list {
@@ -89,6 +92,7 @@ impl Shape<'_> {
         let no_keys = serde_json::Map::new();
         let known = schema.get("properties").and_then(Value::as_object).unwrap_or(&no_keys);
         for (key, value) in table {
+            self.can_be_shown(key.get_ref(), &key.span());
             let of_any_name = schema.get("additionalProperties").filter(|s| s.is_object());
             match known.get(key.get_ref().as_ref()).or(of_any_name) {
                 Some(schema) => self.value(value, schema, &place.key(key)),
@@ -108,6 +112,15 @@ impl Shape<'_> {
                 format!("the key `{key}` is missing {}", place.described()),
                 format!("add `{key}`: {}", in_a_sentence(what)),
             );
+        }
+    }
+
+    /// Most texts are printed sooner or later, and some are sent to hosts line by line.
+    fn can_be_shown(&mut self, text: &str, span: &Range<usize>) {
+        if let Some(control) = text.chars().find(|c| c.is_control()) {
+            let message = format!("this text holds the control character {control:?}");
+            let help = "write it in one line, without tabs and escapes: texts are shown and sent";
+            self.add(span.clone(), message, help.to_owned());
         }
     }
 

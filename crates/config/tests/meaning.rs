@@ -1,6 +1,6 @@
 //! What a file that is right comes to: servers, recipes, defaults, paths.
 
-use serin_config::{Config, ConfigError, Login, load, parse};
+use serin_config::{Config, ConfigError, Journal, Login, Postgres, load, parse};
 use serin_model::{
     BuildKind, Environment, MidRun, Overriding, Pipeline, Quiet, ShareSpec, StageSpec, Weekday,
     WhenBusy, WindowTime, WorkSpec,
@@ -146,9 +146,44 @@ fn nothing_is_built_in_without_a_canary() {
 }
 
 #[test]
+fn a_journal_in_a_database_keeps_what_is_of_this_machine_in_a_folder_here() {
+    let with = |journal: &str| read(&BASE.replace("[package]", &format!("{journal}\n[package]")));
+    let config = with("[journal]\npostgres = { host = \"db-01\" }");
+    let wanted = Postgres {
+        host: "db-01".to_owned(),
+        port: 5432,
+        database: "serin".to_owned(),
+        user: "serin".to_owned(),
+        password_file: None,
+        ca_file: None,
+        unencrypted: false,
+    };
+    assert_eq!(config.journal, Journal::Postgres(wanted.clone()));
+    assert_eq!(config.state, Path::new("/var/lib/serin"));
+    let config = with(
+        "[journal]\nstate = \"here\"\n[journal.postgres]\nhost = \"/run/postgresql\"\n\
+         port = 5433\ndatabase = \"cd\"\nuser = \"me\"\npassword_file = \"word\"\nunencrypted = true",
+    );
+    let wanted = Postgres {
+        host: "/run/postgresql".to_owned(),
+        port: 5433,
+        database: "cd".to_owned(),
+        user: "me".to_owned(),
+        password_file: Some(config.path.with_file_name("word")),
+        unencrypted: true,
+        ..wanted
+    };
+    assert_eq!(config.journal, Journal::Postgres(wanted));
+    assert_eq!(config.state, config.path.with_file_name("here"));
+    let config = with("[journal]\npath = \"of/serin.db\"");
+    assert_eq!(config.state, config.path.with_file_name("of"));
+}
+
+#[test]
 fn what_is_left_out_has_the_documented_default() {
     let config = read(BASE);
-    assert_eq!(config.journal, Path::new("/var/lib/serin/journal.db"));
+    assert_eq!(config.journal, Journal::File(PathBuf::from("/var/lib/serin/journal.db")));
+    assert_eq!(config.state, Path::new("/var/lib/serin"));
     assert_eq!(config.ssh.max_connecting, 16);
     assert_eq!(config.ssh.connect_timeout, Duration::from_secs(10));
     assert!(config.ssh.sudo);

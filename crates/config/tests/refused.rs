@@ -48,6 +48,7 @@ fn a_wrong_shape_is_refused() {
         &[
             ("it is TOML", &[("suite = \"bookworm\"", "suite = bookworm")]),
             ("a key is there once", &[("suite =", "url = \"x\"\nsuite =")]),
+            ("texts can be shown", &[("\"bookworm\"", r#""book\u001b[31mworm""#)]),
             ("keys are known", &[("max_unavailable =", "max_unavailible =")]),
             ("tables are known", &[("[package]", "[colour]\nred = 1\n[package]")]),
             ("required keys are there", &[("keyring = \"packages.gpg\"\n", "")]),
@@ -91,6 +92,47 @@ fn a_wrong_value_is_refused() {
             (
                 "what is wrong in several places is said at once",
                 &[("\"60s\"", "\"soon\""), ("\"5%\"", "\"101%\""), ("\"15m\"", "\"-1m\"")],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_journal_is_refused() {
+    check(
+        "journal",
+        &[
+            (
+                "a journal is in one place",
+                &[(
+                    "[package]",
+                    "[journal]\npath = \"a\"\npostgres = { host = \"db-01\" }\n[package]",
+                )],
+            ),
+            (
+                "a file has its state beside it",
+                &[("[package]", "[journal]\nstate = \"a\"\n[package]")],
+            ),
+            (
+                "a host is not a whole address",
+                &[(
+                    "[package]",
+                    "[journal]\npostgres.host = \"postgres://me:secret@db-01/serin\"\n[package]",
+                )],
+            ),
+            (
+                "a password is in a file",
+                &[(
+                    "[package]",
+                    "[journal]\npostgres = { host = \"a\", password = \"b\" }\n[package]",
+                )],
+            ),
+            (
+                "ports have bounds, and no TLS has no certificates",
+                &[(
+                    "[package]",
+                    "[journal]\npostgres = { host = \"a\", port = 0, ca_file = \"b\", unencrypted = true }\n[package]",
+                )],
             ),
         ],
     );

@@ -38,6 +38,16 @@ impl Event {
         self.is("attempt-ended", step) && self.field("outcome").ends_with("done")
     }
 
+    /// Tells whether it is the end of any step, with success.
+    pub(crate) fn is_success(&self) -> bool {
+        self.is_a("attempt-ended") && self.field("outcome").ends_with("done")
+    }
+
+    /// Tells whether nobody answered in a step.
+    pub(crate) fn is_lost(&self, step: &str) -> bool {
+        self.is("attempt-ended", step) && self.field("outcome") == "lost"
+    }
+
     /// Tells whether it is the successful end of any step of an action, such as `bake`.
     pub(crate) fn is_done_of(&self, action: &str) -> bool {
         self.action() == action && self.is_done(self.field("step"))

@@ -1,5 +1,10 @@
 //! Faults in the middle of a run: what is waited for, what halts, and what a person then finds.
 
+pub(crate) mod controllers;
+pub(crate) mod machines;
+pub(crate) mod network;
+pub(crate) mod services;
+
 use crate::events;
 use crate::lab::{Lab, PATIENCE};
 use crate::oracle;

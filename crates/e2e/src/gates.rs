@@ -4,6 +4,7 @@ use crate::events::{self, Event};
 use crate::lab::{Lab, PATIENCE};
 use crate::oracle;
 use crate::scenarios::{Scenario, give_up, named_or_in_service, scenario};
+use crate::traffic::Traffic;
 use anyhow::{Context, Result, bail};
 
 /// A command that no other process of the machine is called like.
@@ -142,6 +143,7 @@ pub(crate) fn alertmanager_restarted() -> Scenario {
         const STEP: &str = "3/staging/bake";
         let before = oracle::versions(lab)?;
         let version = lab.publish(None)?;
+        let traffic = Traffic::start(lab)?;
         let mut running = lab.serin_running(&["--json", "run", "to-canary", &version])?;
         // Once while hosts are to be taken out, once in the middle of a bake.
         for (kind, step) in [("attempt-started", "3/web-01.gstg/drain"), ("bake-progressed", STEP)]
@@ -152,7 +154,9 @@ pub(crate) fn alertmanager_restarted() -> Scenario {
             events::until(&mut running, |event| event.is_a("alerts-changed"))?;
         }
         let ended = running.end(PATIENCE)?;
+        let sent = traffic.stop();
         ended.expect(0)?;
+        let sent = sent?;
         let events = events::all(&ended.log);
         nothing_passes_unread(&events)?;
         let passed = events.iter().find(|event| event.is_done(STEP)).context("no bake")?;
@@ -165,7 +169,7 @@ pub(crate) fn alertmanager_restarted() -> Scenario {
         }
         oracle::delivered(lab, &version)?;
         oracle::main_untouched(&before, lab)?;
-        Ok(format!("the bake passed {watched} ms after alerts could be read again"))
+        Ok(format!("the bake passed {watched} ms after alerts could be read again; {sent}"))
     })
 }
 

@@ -1,6 +1,7 @@
 //! The lab, and `serin` in it, as commands.
 
 use crate::process::{Ended, Running};
+use crate::seen::{Account, Adopts, Seen};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,18 +11,43 @@ use tempfile::NamedTempFile;
 /// How long nothing may be printed by anything: longer than the longest bake and the slowest step of the lab.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
+/// What tells a program another time; Debian's package `libfaketime` has it.
+const LIBFAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// Commands that act for a run.
+const ACTING: [&str; 5] = ["run", "promote", "rollback", "resume", "adopt"];
+
+/// A host of the lab.
+pub(crate) struct LabHost {
+    /// Such as `web-01.gstg`.
+    pub(crate) name: String,
+    /// Its IPv4 address.
+    pub(crate) address: String,
+    /// Such as `load-balancer`.
+    pub(crate) kind: String,
+}
+
 /// The lab that the scenarios share.
 pub(crate) struct Lab {
     bin: PathBuf,
     folder: PathBuf,
+    seed: u64,
     state: u64,
     minor: u32,
+    account: Account,
 }
 
 impl Lab {
     pub(crate) fn new(bin: PathBuf, folder: &Path, seed: u64) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
-        Ok(Self { bin, folder: folder.canonicalize()?, state: seed, minor: 0 })
+        Ok(Self {
+            bin,
+            folder: folder.canonicalize()?,
+            seed,
+            state: seed,
+            minor: 0,
+            account: Account::default(),
+        })
     }
 
     /// Starts the lab unless it is up.
@@ -37,6 +63,26 @@ impl Lab {
         });
         self.minor = minors.max().unwrap_or(0);
         Ok(())
+    }
+
+    /// Returns what was seen since this was last asked.
+    pub(crate) fn seen(&self) -> Seen {
+        self.account.take()
+    }
+
+    /// Returns the seed of all that is random.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Returns the lab's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns where what is seen is counted.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Publishes a new version, newer than all before.
@@ -58,6 +104,9 @@ impl Lab {
     }
 
     pub(crate) fn lab(&self, arguments: &[&str]) -> Result<Ended> {
+        if let Some(damage) = damage(arguments) {
+            self.account.borrow_mut().damaged(damage);
+        }
         self.lab_running(arguments)?.end(PATIENCE)
     }
 
@@ -89,7 +138,32 @@ impl Lab {
     pub(crate) fn serin_with(&self, config: &Path, arguments: &[&str]) -> Result<Running> {
         let mut command = Command::new(self.bin.join("serin"));
         command.arg("--config").arg(config).args(arguments);
-        Running::start(&mut command)
+        let adopts = if arguments.contains(&"adopt") { Adopts::Yes } else { Adopts::No };
+        let running = Running::start(&mut command)?;
+        // Users send requests, and people look: neither acts.
+        let acts = arguments.iter().any(|word| ACTING.contains(word));
+        Ok(if acts { running.counted(&self.account, adopts) } else { running })
+    }
+
+    /// Starts `serin` on a machine whose clock is so many seconds ahead, or behind with a minus.
+    pub(crate) fn serin_at(&self, seconds: &str, arguments: &[&str]) -> Result<Running> {
+        let mut command = Command::new(self.bin.join("serin"));
+        command.arg("--config").arg(self.folder.join("serin.toml")).args(arguments);
+        command.env("LD_PRELOAD", LIBFAKETIME).env("FAKETIME", format!("{seconds}s"));
+        Ok(Running::start(&mut command)?.counted(&self.account, Adopts::No))
+    }
+
+    /// Writes a configuration of ssh like the lab's, with a round trip of so many milliseconds to every host.
+    pub(crate) fn delayed_ssh_config(&self, milliseconds: u32) -> Result<NamedTempFile> {
+        let copy = tempfile::Builder::new().suffix(".ssh").tempfile()?;
+        let text = format!(
+            "Host *\n    ProxyCommand {} delayed --milliseconds {milliseconds} %h %p\n\
+             Include {}\n",
+            self.bin.join("serin-lab").display(),
+            self.folder.join("ssh_config").display()
+        );
+        std::fs::write(copy.path(), text)?;
+        Ok(copy)
     }
 
     /// Writes a changed copy of the lab's configuration, outside of the lab's folder, in which nothing else may be.
@@ -109,18 +183,27 @@ impl Lab {
 
     /// Returns the names and addresses of hosts of a kind, for example `load-balancer`.
     pub(crate) fn hosts(&self, kind: &str) -> Result<Vec<(String, String)>> {
+        let all = self.all_hosts()?.into_iter();
+        Ok(all.filter(|host| host.kind == kind).map(|host| (host.name, host.address)).collect())
+    }
+
+    /// Returns all hosts.
+    pub(crate) fn all_hosts(&self) -> Result<Vec<LabHost>> {
         let text = std::fs::read_to_string(self.folder.join("lab.json"))?;
         let state: serde_json::Value = serde_json::from_str(&text)?;
         let hosts = state.pointer("/topology/hosts").and_then(|hosts| hosts.as_array());
         let field = |host: &serde_json::Value, name: &str| {
             host.get(name).and_then(|value| value.as_str()).map(str::to_owned)
         };
-        Ok(hosts
-            .context("lab.json has no hosts")?
-            .iter()
-            .filter(|host| field(host, "kind").as_deref() == Some(kind))
-            .filter_map(|host| Some((field(host, "name")?, field(host, "address")?)))
-            .collect())
+        let hosts = hosts.context("lab.json has no hosts")?.iter();
+        let hosts = hosts.filter_map(|host| {
+            Some(LabHost {
+                name: field(host, "name")?,
+                address: field(host, "address")?,
+                kind: field(host, "kind")?,
+            })
+        });
+        Ok(hosts.collect())
     }
 
     /// Returns a number below a bound, the next of the seed's.
@@ -131,5 +214,14 @@ impl Lab {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         usize::try_from((mixed ^ (mixed >> 31)) >> 33).unwrap_or(0) % bound.max(1)
+    }
+}
+
+/// Names the damage that a command of the lab does; undoing it is none.
+fn damage<'a>(arguments: &[&'a str]) -> Option<&'a str> {
+    match arguments {
+        ["break", "mend" | "power-on", ..] => None,
+        ["break", damage, ..] => Some(damage),
+        _ => None,
     }
 }

@@ -4,6 +4,9 @@
 //! as it should be or named, each migration and installation happened once, no request failed, main production was not
 //! touched. It knows nothing of Serin's insides: it reads what people read. Read [`scenarios`] first.
 
+mod campaign;
+mod delivery;
+mod disk;
 mod events;
 mod faults;
 mod gates;
@@ -18,6 +21,7 @@ mod production;
 mod refusals;
 mod scenarios;
 mod script;
+mod seen;
 mod story;
 mod traffic;
 mod work;
@@ -45,6 +49,12 @@ struct Arguments {
     /// The seed of the moments at which something is killed or cut.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Tell the faults of the campaign instead, and write a report of what was seen.
+    #[arg(long, value_name = "REPORT", conflicts_with_all = ["soak", "story"])]
+    faults: Option<PathBuf>,
+    /// What is tested, for the report: a commit.
+    #[arg(long, value_name = "TEXT", default_value = "programs of no name")]
+    source: String,
     /// Tell this scenario file instead; the lab must be new.
     #[arg(long, value_name = "FILE", requires = "transcript")]
     story: Option<PathBuf>,
@@ -74,6 +84,10 @@ fn run() -> Result<bool> {
     if let (Some(scenario), Some(transcript)) = (&arguments.story, &arguments.transcript) {
         story::tell(&lab, scenario, transcript)?;
         return Ok(true);
+    }
+    if let Some(path) = &arguments.faults {
+        let report = campaign::Report { path, source: &arguments.source };
+        return campaign::tell(&mut lab, &arguments.only, &report);
     }
     let all = if arguments.soak { scenarios::soak() } else { scenarios::quick() };
     let wanted = |scenario: &Scenario| {

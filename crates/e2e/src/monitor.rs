@@ -2,6 +2,7 @@
 
 use crate::lab::Lab;
 use crate::process::Running;
+use crate::seen::Account;
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +12,10 @@ const WATCH: &str = "while :; do echo 'show stat -1 4 -1' | socat -t1 - \
                      UNIX-CONNECT:/run/haproxy/admin.sock 2>/dev/null; echo END; sleep 0.04; done";
 
 /// Load balancers that are being watched.
-pub(crate) struct Monitor(Vec<(String, Running)>);
+pub(crate) struct Monitor {
+    watched: Vec<(String, Running)>,
+    account: Account,
+}
 
 impl Monitor {
     pub(crate) fn start(lab: &Lab) -> Result<Self> {
@@ -20,14 +24,14 @@ impl Monitor {
             let running = lab.lab_running(&["exec", &name, "--", "sh", "-c", WATCH])?;
             watched.push((name, running));
         }
-        Ok(Self(watched))
+        Ok(Self { watched, account: Account::clone(lab.account()) })
     }
 
     /// Stops, and fails if more than `limit` servers of one fleet were out of one backend at once.
     pub(crate) fn stop(self, limit: usize) -> Result<String> {
         let mut samples = 0;
         let mut peak = 0;
-        for (lb, mut running) in self.0 {
+        for (lb, mut running) in self.watched {
             running.until(&["END"], Duration::from_secs(10))?;
             let log = running.kill()?;
             let mut whole: Vec<&[String]> = log.split(|line| line == "END").collect();
@@ -46,6 +50,7 @@ impl Monitor {
         if samples < 100 {
             bail!("only {samples} readings of the load balancers: too few to prove anything");
         }
+        self.account.borrow_mut().most_out = Some(peak);
         Ok(format!("at most {peak} of a fleet out of a backend in {samples} readings"))
     }
 }

@@ -38,6 +38,7 @@ pub(crate) fn main_untouched(before: &Versions, lab: &Lab) -> Result<()> {
             bail!("{host} had {version}, and has {:?}", after.get(host));
         }
     }
+    lab.account().borrow_mut().holds("main production untouched");
     Ok(())
 }
 
@@ -48,22 +49,40 @@ pub(crate) fn delivered(lab: &Lab, version: &str) -> Result<()> {
         if meant && seen != format!("{version} installed") {
             bail!("{host} has {seen}");
         }
-        let count = lab.on(
-            &host,
-            &format!(
-                "grep -c ' status installed gitlab-ee:amd64 {version}$' /var/log/dpkg.log || true"
-            ),
-        )?;
+        let count = installations(lab, &host, version)?;
         let wanted = if meant { "1" } else { "0" };
-        if count.concat() != wanted {
-            bail!("{host}: {version} was installed {} times", count.concat());
+        if count != wanted {
+            bail!("{host}: {version} was installed {count} times");
         }
     }
     migrations_ran_once(lab)?;
     nothing_left_out(lab)?;
     let plan = lab.serin(&["plan", "to-canary", version])?;
     plan.expect(0)?.says(&["nothing to do"]).context("planning right after success")?;
+    lab.account().borrow_mut().holds("every host has the build, installed once");
     Ok(())
+}
+
+/// The build is on every host of both environments, and was installed there once.
+pub(crate) fn everywhere(lab: &Lab, version: &str) -> Result<()> {
+    for (host, seen) in versions(lab)? {
+        if seen != format!("{version} installed") {
+            bail!("{host} has {seen}");
+        }
+        let count = installations(lab, &host, version)?;
+        if count != "1" {
+            bail!("{host}: {version} was installed {count} times");
+        }
+    }
+    lab.account().borrow_mut().holds("every host has the build, installed once");
+    Ok(())
+}
+
+/// Returns how often a host's dpkg has installed a version, by its log.
+fn installations(lab: &Lab, host: &str, version: &str) -> Result<String> {
+    let line =
+        format!("grep -c ' status installed gitlab-ee:amd64 {version}$' /var/log/dpkg.log || true");
+    Ok(lab.on(host, &line)?.concat())
 }
 
 /// No migration has run twice in any database.
@@ -78,6 +97,7 @@ pub(crate) fn migrations_ran_once(lab: &Lab) -> Result<()> {
             bail!("{host}: migrations ran twice: {}", twice.join(" "));
         }
     }
+    lab.account().borrow_mut().holds("each migration once");
     Ok(())
 }
 
@@ -126,5 +146,13 @@ pub(crate) fn nothing_left_out(lab: &Lab) -> Result<()> {
             }
         }
     }
+    lab.account().borrow_mut().holds("every server UP");
+    Ok(())
+}
+
+/// Serin reads its records of the newest run, all of them, and finds none changed, dropped or moved.
+pub(crate) fn records_hold(lab: &Lab) -> Result<()> {
+    lab.serin(&["show", "--events"])?.expect(0)?;
+    lab.account().borrow_mut().holds("its records are whole");
     Ok(())
 }

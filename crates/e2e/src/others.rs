@@ -4,6 +4,7 @@ use crate::lab::{Lab, PATIENCE};
 use crate::oracle::{self, Versions};
 use crate::process::Ended;
 use crate::scenarios::{Scenario, give_up, named_or_in_service, scenario};
+use crate::traffic::Traffic;
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
@@ -84,6 +85,7 @@ pub(crate) fn two_operators() -> Scenario {
     scenario("of_two_operators_who_start_at_once_one_is_refused_by_name", |lab| {
         let before = oracle::versions(lab)?;
         let version = lab.publish(None)?;
+        let traffic = Traffic::start(lab)?;
         let start = || lab.serin_running(&["run", "to-canary", &version]);
         let both = [start()?, start()?];
         let ended = both.map(|run| run.end(PATIENCE));
@@ -94,6 +96,7 @@ pub(crate) fn two_operators() -> Scenario {
         loser.expect(4)?;
         let run = run_of(&winner.log)?;
         let told = loser.says(&[&format!("error: staging belongs to run {run}")])?.to_owned();
+        traffic.stop()?;
         // What only one of them did shows in the logs of dpkg and of the databases.
         oracle::delivered(lab, &version)?;
         oracle::main_untouched(&before, lab)?;

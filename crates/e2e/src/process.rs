@@ -1,6 +1,8 @@
 //! Processes whose output is read line by line, and which can be killed at a line.
 
+use crate::seen::{Account, Adopts};
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -12,6 +14,8 @@ pub(crate) struct Running {
     lines: Receiver<String>,
     /// What it has printed on both outputs.
     pub(crate) log: Vec<String>,
+    /// Where it is counted what it does, and whether it is to take a run over; nothing: it is no `serin` that acts.
+    account: Option<(Account, Adopts)>,
 }
 
 /// How a process ended, with all that it printed.
@@ -64,7 +68,13 @@ impl Running {
                 }
             });
         }
-        Ok(Self { child, lines, log: Vec::new() })
+        Ok(Self { child, lines, log: Vec::new(), account: None })
+    }
+
+    /// Has what it does counted.
+    pub(crate) fn counted(mut self, account: &Account, adopts: Adopts) -> Self {
+        self.account = Some((Account::clone(account), adopts));
+        self
     }
 
     /// Reads until a line holds all of these words; `false`: the output ended without one.
@@ -102,7 +112,12 @@ impl Running {
         // No line holds this, so it reads all there is.
         self.until(&["\0"], limit)?;
         let status: ExitStatus = self.child.wait()?;
-        Ok(Ended { code: status.code(), log: std::mem::take(&mut self.log) })
+        let ended = Ended { code: status.code(), log: std::mem::take(&mut self.log) };
+        if let Some((account, adopts)) = &self.account {
+            account.borrow_mut().read(&ended.log, *adopts);
+            account.borrow_mut().ended(&ended);
+        }
+        Ok(ended)
     }
 
     /// Kills it as a crash would: without a chance to do anything. Returns all that it has printed.
@@ -110,11 +125,22 @@ impl Running {
         self.child.kill()?;
         self.child.wait()?;
         self.log.extend(self.lines.try_iter());
+        if let Some((account, adopts)) = &self.account {
+            account.borrow_mut().damaged("serin killed");
+            account.borrow_mut().read(&self.log, *adopts);
+        }
         Ok(std::mem::take(&mut self.log))
     }
 
     /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        if let Some((account, _)) = &self.account {
+            match signal {
+                Signal::STOP => account.borrow_mut().damaged("serin paused"),
+                Signal::INT => account.borrow_mut().damaged("serin interrupted"),
+                _ => {}
+            }
+        }
         let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         rustix::process::kill_process(pid.context("the process has no id")?, signal)?;
         Ok(())

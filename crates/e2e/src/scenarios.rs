@@ -212,9 +212,10 @@ fn reloaded() -> Scenario {
     })
 }
 
-fn taken_over() -> Scenario {
+pub(crate) fn taken_over() -> Scenario {
     scenario("a_controller_paused_past_its_lease_is_refused_when_it_wakes", |lab| {
         let version = lab.publish(None)?;
+        let traffic = Traffic::start(lab)?;
         let mut first = lab.serin_running(&["run", "to-canary", &version])?;
         let second = loop {
             if !first.until(&["drain", "no session on"], PATIENCE)? {
@@ -233,8 +234,9 @@ fn taken_over() -> Scenario {
         let woken = first.end(PATIENCE)?;
         woken.expect(7)?.says(&["another process has taken run"])?;
         second.end(PATIENCE)?.expect(0)?;
+        let sent = traffic.stop()?;
         oracle::delivered(lab, &version)?;
-        Ok("the first one stopped by itself".to_owned())
+        Ok(format!("the first one stopped by itself; {sent}"))
     })
 }
 

@@ -2,8 +2,11 @@
 
 use crate::lab::{Lab, PATIENCE};
 use crate::process::Running;
+use crate::seen::Account;
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// What users do: pages, the API, git, and requests that take long.
 const ENDPOINTS: [&str; 5] = [
@@ -18,71 +21,146 @@ const ENDPOINTS: [&str; 5] = [
 const SEARCH: &str = "GET /group/project?search=fox weight=3";
 
 /// Traffic that is being sent.
-pub(crate) struct Traffic(Vec<(String, Running)>);
+pub(crate) struct Traffic {
+    streams: Vec<Stream>,
+    account: Account,
+}
+
+/// Requests to some load balancers, counted apart from others.
+struct Stream {
+    /// An environment's domain, or a load balancer.
+    to: String,
+    running: Running,
+}
+
+/// Requests that nobody could save: those to a place that was itself taken away.
+pub(crate) struct Excuse<'a> {
+    /// Whom they were sent to, as a stream is called.
+    pub(crate) to: &'a str,
+    /// Why, for the report.
+    pub(crate) because: &'a str,
+}
+
+/// What a stream's summary says.
+struct Sent {
+    to: String,
+    requests: u64,
+    failed: u64,
+    dropped: u64,
+    examples: String,
+}
 
 impl Traffic {
     /// Starts 100 requests a second to each environment.
     pub(crate) fn start(lab: &Lab) -> Result<Self> {
-        Self::of(lab, [("gstg", &ENDPOINTS), ("gprd", &ENDPOINTS)])
+        Self::of(lab, &ENDPOINTS, None)
     }
 
     /// The same, and users of production search.
     pub(crate) fn of_users(lab: &Lab) -> Result<Self> {
         let production: Vec<&str> = ENDPOINTS.into_iter().chain([SEARCH]).collect();
-        Self::of(lab, [("gstg", &ENDPOINTS), ("gprd", &production)])
+        Self::of(lab, &production, None)
     }
 
-    fn of(lab: &Lab, environments: [(&str, &[&str]); 2]) -> Result<Self> {
-        let balancers = lab.hosts("load-balancer")?;
-        let mut running = Vec::new();
-        for (environment, endpoints) in environments {
-            let bases: Vec<String> = balancers
-                .iter()
-                .filter(|(name, _)| name.ends_with(environment))
-                .map(|(_, address)| format!("http://{address}"))
-                .collect();
-            if bases.is_empty() {
-                continue;
-            }
+    /// The same as at first, but users of one load balancer are counted apart.
+    pub(crate) fn start_apart(lab: &Lab, balancer: &str) -> Result<Self> {
+        Self::of(lab, &ENDPOINTS, Some(balancer))
+    }
+
+    fn of(lab: &Lab, production: &[&str], apart: Option<&str>) -> Result<Self> {
+        let mut bases: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, address) in lab.hosts("load-balancer")? {
+            let domain = name.split_once('.').map_or("", |(_, domain)| domain);
+            let stream = if apart == Some(name.as_str()) { &name } else { domain };
+            bases.entry(stream.to_owned()).or_default().push(format!("http://{address}"));
+        }
+        let mut streams = Vec::new();
+        for (to, bases) in bases {
+            let endpoints = if to.ends_with("gprd") { production } else { &ENDPOINTS };
             let mut arguments = vec!["--json", "traffic", "--rate", "100"];
             arguments.extend(endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]));
             arguments.extend(bases.iter().map(String::as_str));
-            running.push((environment.to_owned(), lab.serin_running(&arguments)?));
+            let running = lab.serin_running(&arguments)?;
+            streams.push(Stream { to, running });
         }
-        Ok(Self(running))
+        Ok(Self { streams, account: Account::clone(lab.account()) })
     }
 
     /// Stops it, and fails if any request failed.
     pub(crate) fn stop(self) -> Result<String> {
-        let mut total = 0;
-        for (environment, running) in self.0 {
-            running.signal(Signal::INT)?;
-            let ended = running.end(PATIENCE)?;
-            let line = ended.log.last().context("traffic printed nothing")?;
-            let summary: serde_json::Value =
-                serde_json::from_str(line).with_context(|| format!("traffic printed {line}"))?;
-            let count = |name: &str| summary.get(name).and_then(serde_json::Value::as_u64);
-            let requests = count("requests").context("a summary without requests")?;
-            if count("failed") != Some(0) || count("dropped") != Some(0) || requests == 0 {
-                let failed = summary.get("failed_requests").map(ToString::to_string);
-                let failed: String = failed.unwrap_or_default().chars().take(1500).collect();
-                bail!(
-                    "{environment}: {:?} of {requests} requests failed, {:?} were not sent: {failed}",
-                    count("failed"),
-                    count("dropped")
-                );
+        self.stop_excusing(None)
+    }
+
+    /// Stops it, and fails if any request failed that is not excused.
+    pub(crate) fn stop_excusing(self, excuse: Option<&Excuse<'_>>) -> Result<String> {
+        let (mut requests, mut failed) = (0, 0);
+        let mut wrong = None;
+        for stream in self.streams {
+            let sent = stream.stop()?;
+            requests += sent.requests;
+            failed += sent.failed;
+            let mut account = self.account.borrow_mut();
+            account.requests += sent.requests;
+            account.failed += sent.failed;
+            let excused = excuse.filter(|excuse| excuse.to == sent.to);
+            match excused {
+                Some(excuse) if sent.failed > 0 => excuse.because.clone_into(&mut account.excuse),
+                Some(_) => {}
+                None if sent.is_clean() => {}
+                None => wrong = Some(sent),
             }
-            total += requests;
         }
-        Ok(format!("{total} requests, none failed"))
+        if let Some(sent) = wrong {
+            bail!(
+                "{}: {} of {} requests failed, {} were not sent: {}",
+                sent.to,
+                sent.failed,
+                sent.requests,
+                sent.dropped,
+                sent.examples
+            );
+        }
+        match failed {
+            0 => Ok(format!("{requests} requests, none failed")),
+            failed => Ok(format!("{requests} requests, {failed} failed")),
+        }
     }
 
     /// Stops it; broken versions may fail requests.
     pub(crate) fn stop_regardless(self) -> Result<()> {
-        for (_, running) in self.0 {
-            running.signal(Signal::INT)?;
-            running.end(PATIENCE)?;
+        for stream in self.streams {
+            stream.stop()?;
         }
         Ok(())
+    }
+}
+
+impl Stream {
+    fn stop(self) -> Result<Sent> {
+        self.running.signal(Signal::INT)?;
+        let ended = self.running.end(PATIENCE)?;
+        let line = ended.log.last().context("traffic printed nothing")?;
+        let summary: Value =
+            serde_json::from_str(line).with_context(|| format!("traffic printed {line}"))?;
+        let count = |name: &str| {
+            summary
+                .get(name)
+                .and_then(Value::as_u64)
+                .with_context(|| format!("no {name} in {line}"))
+        };
+        let examples = summary.get("failed_requests").map(ToString::to_string);
+        Ok(Sent {
+            to: self.to,
+            requests: count("requests")?,
+            failed: count("failed")?,
+            dropped: count("dropped")?,
+            examples: examples.unwrap_or_default().chars().take(1500).collect(),
+        })
+    }
+}
+
+impl Sent {
+    fn is_clean(&self) -> bool {
+        self.failed == 0 && self.dropped == 0 && self.requests > 0
     }
 }

@@ -22,6 +22,9 @@ pub(crate) fn at_work(lab: &Lab, arguments: &[&str]) -> Result<(Running, Option<
         anyhow::Ok((running, None))
     });
     let (running, worked) = worked?;
+    if worked.is_some() {
+        lab.account().borrow_mut().recoveries.push(took);
+    }
     Ok((running, worked.map(|()| took)))
 }
 

@@ -4,6 +4,7 @@ use crate::environment::run_held;
 use crate::event::{Event, Outcome};
 use crate::run::{Run, Status};
 use crate::steps::LaneState;
+use crate::transitions::State;
 use crate::withdrawal;
 use serin_model::{
     Action, EnvironmentName, FleetName, Held, HostName, Reason, Step, StepId, StepKind, Subject,
@@ -149,6 +150,12 @@ pub enum Refusal {
     /// Only a halted run can be given up.
     #[error("the run is not halted; halt it first, so that no host is left in the middle")]
     HaltFirst,
+    /// A halted run takes nothing in but adoption and a person's word.
+    #[error("the run has halted")]
+    Halted,
+    /// The environment is not the run's.
+    #[error("the run is not in {0}")]
+    NotEntered(EnvironmentName),
     /// No stage waits for a person's word.
     #[error("nothing waits for an approval now")]
     NothingToApprove,
@@ -175,14 +182,18 @@ pub enum Refusal {
 pub fn decide(run: &Run, input: Input, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     match input {
         Input::Adopt { term, by } => Ok(vec![Event::Adopted { term, by }]),
+        Input::Leave { environment } if run.is_over() => leave(run, environment),
+        _ if run.is_over() => Err(Refusal::Over),
+        Input::Command(command) => command_given(run, command, now),
+        Input::Tick => Ok(rest(run)),
+        _ if matches!(run.status, Status::Halted(_)) => Err(Refusal::Halted),
         Input::Entered { environment, fence } => {
             Ok(vec![Event::EnvironmentEntered { environment, fence }])
         }
         Input::FenceRaised { environment, fence, unavailable } => {
             Ok(vec![Event::FenceRaised { environment, fence, unavailable }])
         }
-        Input::Leave { environment } => Ok(vec![Event::EnvironmentLeft { environment }]),
-        _ if run.is_over() => Err(Refusal::Over),
+        Input::Leave { environment } => leave(run, environment),
         Input::Begin { step } => begin(run, step),
         Input::Ended { step, attempt, outcome } => ended(run, step, attempt, outcome, now),
         Input::Alerts { environment, verdict } => Ok(alerts(run, &environment, &verdict, now)),
@@ -194,19 +205,32 @@ pub fn decide(run: &Run, input: Input, now: Timestamp) -> Result<Vec<Event>, Ref
         Input::Problem(reason) if matches!(run.status, Status::Halting(_)) => {
             Ok(withdrawal::hindered(run, reason, now))
         }
-        Input::Problem(reason) | Input::Command(Command::Halt(reason)) => Ok(halt(run, reason)),
-        Input::Command(Command::Resume { by, why }) => match run.status {
+        Input::Problem(reason) => Ok(halt(run, reason)),
+    }
+}
+
+fn leave(run: &Run, environment: EnvironmentName) -> Result<Vec<Event>, Refusal> {
+    if run.environments.contains_key(&environment) {
+        Ok(vec![Event::EnvironmentLeft { environment }])
+    } else {
+        Err(Refusal::NotEntered(environment))
+    }
+}
+
+fn command_given(run: &Run, command: Command, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    match command {
+        Command::Halt(reason) => Ok(halt(run, reason)),
+        Command::Resume { by, why } => match run.status {
             Status::Halted(_) => Ok(vec![Event::Resumed { by, why }]),
             Status::Running | Status::Halting(_) => Err(Refusal::NotHalted),
             Status::Finished | Status::Cancelled { .. } => Err(Refusal::Over),
         },
-        Input::Command(Command::Cancel { by, why }) => match run.status {
+        Command::Cancel { by, why } => match run.status {
             Status::Halted(_) => Ok(vec![Event::Cancelled { by, why }]),
             Status::Running | Status::Halting(_) => Err(Refusal::HaltFirst),
             Status::Finished | Status::Cancelled { .. } => Err(Refusal::Over),
         },
-        Input::Command(Command::Approve { by, note }) => approve(run, &by, &note, now),
-        Input::Tick => Ok(rest(run)),
+        Command::Approve { by, note } => approve(run, &by, &note, now),
     }
 }
 
@@ -224,8 +248,7 @@ fn approve(run: &Run, by: &str, note: &str, now: Timestamp) -> Result<Vec<Event>
 /// A step begins when it is due, and only then: whoever asks may have been told so before something else happened.
 fn begin(run: &Run, step: StepId) -> Result<Vec<Event>, Refusal> {
     let Some((stage, lane, _)) = run.find(&step) else { return Err(Refusal::NotDue(step)) };
-    let entered = run.environments.get(&stage.environment);
-    let fenced = entered.is_some_and(|e| e.term == run.term && e.unavailable.is_some());
+    let fenced = run.is_in(&stage.environment) == State::Fenced;
     let next = run.lane(lane).and_then(|lane| lane.due(&run.status));
     if !fenced || !run.is_current(&step) || next.is_none_or(|(next, _)| next.id != step) {
         return Err(Refusal::NotDue(step));
@@ -306,7 +329,7 @@ fn alerts(
     verdict: &Verdict,
     now: Timestamp,
 ) -> Vec<Event> {
-    if run.status != Status::Running || !run.environments.contains_key(environment) {
+    if run.status != Status::Running || run.is_in(environment) != State::Fenced {
         return Vec::new();
     }
     let mut events = Vec::new();

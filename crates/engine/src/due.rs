@@ -169,8 +169,8 @@ fn watches(run: &Run, stage: &Stage, phase: usize, due: &mut Due) {
 fn redrain(run: &Run, stage: &Stage, lane: &LaneState<'_>, view: &View) -> Option<Effect> {
     let Subject::Host(host) = &lane.lane.subject else { return None };
     let mut steps = lane.steps();
-    let (_, drain) =
-        steps.find(|(s, r)| s.action == Action::Drain && matches!(r.state, StepState::Done(_)))?;
+    let (_, drain) = steps
+        .find(|(s, r)| s.action == Action::Drain && matches!(r.state(), StepState::Done(_)))?;
     if !lane.holds_slot() {
         return None;
     }

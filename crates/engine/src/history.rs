@@ -34,6 +34,8 @@ pub struct WayBack {
     pub hosts: BTreeMap<HostName, DebVersion>,
     /// What version records said before.
     pub records: Vec<(EnvironmentName, FleetName, DebVersion)>,
+    /// Hosts that those runs left out of service without having changed them.
+    pub out_of_service: BTreeSet<HostName>,
     /// Environments that stay as they are, and why.
     pub left_out: Vec<NoWayBack>,
 }
@@ -92,11 +94,32 @@ impl<'a> History<'a> {
     /// # Errors
     /// Says why there is none.
     pub fn way_back(self, scope: &Scope) -> Result<WayBack, NoWayBack> {
-        match scope {
+        let way = match scope {
             Scope::Run(run) => self.of_run(run),
             Scope::Place(environment, fleet) => self.of_place(environment, fleet.as_ref()),
             Scope::Release => self.of_release(),
+        }?;
+        Ok(self.with_out_of_service(way))
+    }
+
+    /// Adds the hosts that the runs which are undone, or a rollback of them that was given up, left out of service and that no
+    /// run has changed since.
+    fn with_out_of_service(self, mut way: WayBack) -> WayBack {
+        let undone = |(_, (id, run)): &(usize, &(RunId, Run))| {
+            way.undoes.contains(id)
+                || run.plan.back.as_ref().is_some_and(|back| !back.undoes.is_disjoint(&way.undoes))
+        };
+        let mut out_of_service = BTreeSet::new();
+        for (place, (_, run)) in self.0.iter().enumerate().filter(undone) {
+            let left = run.out_of_service().into_iter().filter(|out| !out.changed);
+            let left = left.map(|out| out.host).filter(|host| {
+                !way.hosts.contains_key(host)
+                    && !self.changes().any(|change| change.place > place && change.host == host)
+            });
+            out_of_service.extend(left);
         }
+        way.out_of_service.extend(out_of_service);
+        way
     }
 
     /// Returns the build of a version as runs have known it: the one that a host was given, if it was.
@@ -206,6 +229,7 @@ impl<'a> History<'a> {
             undoes: [id.clone()].into(),
             hosts: BTreeMap::new(),
             records,
+            out_of_service: BTreeSet::new(),
             left_out: Vec::new(),
         };
         take(&mut way.hosts, &changes)?;
@@ -278,8 +302,13 @@ impl<'a> History<'a> {
             undoes.extend(ids.map(|(id, _)| id.clone()));
             first_of.extend(tail.into_iter().last());
         }
-        let mut way =
-            WayBack { undoes, hosts: BTreeMap::new(), records: Vec::new(), left_out: Vec::new() };
+        let mut way = WayBack {
+            undoes,
+            hosts: BTreeMap::new(),
+            records: Vec::new(),
+            out_of_service: BTreeSet::new(),
+            left_out: Vec::new(),
+        };
         let environments: BTreeSet<_> = first_of.iter().map(|change| change.environment).collect();
         for environment in environments {
             let own: Vec<_> =
@@ -360,7 +389,8 @@ fn again(back: &Back, run: &Run, wanted: impl Fn(&Change<'_>) -> bool) -> WayBac
         }
     }
     let (undoes, records) = (back.undoes.clone(), back.records.clone());
-    WayBack { undoes, hosts, records, left_out: Vec::new() }
+    let out_of_service = back.out_of_service.clone();
+    WayBack { undoes, hosts, records, out_of_service, left_out: Vec::new() }
 }
 
 fn take(

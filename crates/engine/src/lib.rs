@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! decide : (&Run, Input, now)     -> Result<Vec<Event>, Refusal>
-//! apply  : (&mut Run, &Event)     -> Result<(), IllegalEvent>
+//! apply  : (&mut Run, &Event)     -> Result<Vec<Arrow>, IllegalEvent>
 //! due    : (&Run, &View, now)     -> Due { effects, watches, wake_at }
 //! ```
 //!
@@ -12,6 +12,7 @@
 
 pub mod event;
 pub mod run;
+pub mod transitions;
 mod steps;
 pub mod decide;
 pub mod due;
@@ -28,4 +29,5 @@ pub use environment::{EnvironmentEvent, EnvironmentState};
 pub use event::{Event, Outcome};
 pub use history::{History, NoWayBack, Scope, WayBack};
 pub use run::{IllegalEvent, OutOfService, Run, Status, StepState};
+pub use transitions::Arrow;
 pub use withdrawal::Withdrawal;

@@ -18,6 +18,10 @@ use std::time::Duration;
 /// the canary: a schedule that asks every five minutes has its turn, and one that is slow has a second.
 pub const LEFT_TO_PROMOTION: Duration = Duration::from_mins(10);
 
+/// How far a record may lie in the future: longer than clocks are put right by while they run, and shorter than it takes
+/// to make a plan.
+const AHEAD: Duration = Duration::from_secs(5);
+
 /// What others need to know of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
@@ -230,6 +234,15 @@ pub fn busy(
             .find_map(|(environment, fleet)| bakes(runs, (environment, fleet), baked_for, now))
     };
     runs.iter().filter(|run| !run.is_over()).find_map(of_run).or_else(bakes)
+}
+
+/// Finds a run that has a record of the future, and how far that is from now: the clock was set back.
+///
+/// A plan of such a clock looks older than what it was made after, and would be outdated for as long as the clock is behind.
+pub fn ahead(runs: &[Known], now: Timestamp) -> Option<(&RunId, Duration)> {
+    let latest = runs.iter().max_by_key(|known| known.last)?;
+    let ahead = latest.last.since(now);
+    (ahead > AHEAD).then_some((&latest.id, ahead))
 }
 
 /// Decides what a run does about an environment that it is about to enter; `runs` are all there are, oldest first.

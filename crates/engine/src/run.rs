@@ -4,12 +4,16 @@
 //! host back); a phase begins when every lane of the phase before is done; attempts of a step are numbered without
 //! gaps; a run that is over takes no event.
 
-use crate::event::{Event, Outcome};
-use crate::steps::{LaneState, StepRecord, Steps};
+mod anew;
+mod apply;
+
+use crate::event::Event;
+use crate::steps::{LaneState, Steps};
+use crate::transitions::State;
 use crate::withdrawal::Withdrawal;
 use serin_model::{
-    Action, EnvironmentName, Held, HostName, Lane, Plan, Reason, Stage, Step, StepId, Subject,
-    Timestamp, Verdict,
+    EnvironmentName, Held, HostName, Lane, Plan, Reason, Stage, Step, StepId, Subject, Timestamp,
+    Verdict,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -127,73 +131,10 @@ impl Run {
         let mut events = events.into_iter();
         let Some(first) = events.next() else { return illegal("there are no events".to_owned()) };
         let mut run = Self::new(first)?;
-        events.try_for_each(|event| run.apply(event))?;
+        for event in events {
+            run.apply(event)?;
+        }
         Ok(run)
-    }
-
-    /// Brings the state up to date with an event: live and on replay, the one place where state changes.
-    ///
-    /// # Errors
-    /// When the event cannot follow those before it. The state is then unchanged.
-    pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
-        if self.is_over() && !matches!(event, Event::EnvironmentLeft { .. } | Event::Adopted { .. })
-        {
-            return illegal(format!("the run is over, yet {event:?}"));
-        }
-        match event {
-            Event::Started { .. } => return illegal("a run starts once".to_owned()),
-            Event::Adopted { term, by } => self.adopted(*term, by)?,
-            Event::EnvironmentEntered { environment, fence } => {
-                let entered = Entered { fence: *fence, term: self.term, unavailable: None };
-                self.environments.insert(environment.clone(), entered);
-            }
-            Event::FenceRaised { environment, fence, unavailable } => {
-                match self.environments.get_mut(environment) {
-                    Some(entered) if entered.fence == *fence => {
-                        entered.unavailable = Some(unavailable.clone());
-                    }
-                    Some(_) | None => {
-                        return illegal(format!("fence {fence} is not {environment}'s"));
-                    }
-                }
-            }
-            Event::EnvironmentLeft { environment } => {
-                self.environments.remove(environment);
-                self.alerts.remove(environment);
-                self.held.remove(environment);
-            }
-            Event::AttemptStarted { step, attempt, term } => {
-                self.attempt_started(step, *attempt, *term)?;
-            }
-            Event::AttemptEnded { step, attempt, outcome, at } => {
-                self.attempt_ended(step, *attempt, outcome, *at)?;
-            }
-            // As far as the run is concerned nothing changed: telling HAProxy again is what follows.
-            Event::DrainLost { .. } | Event::ShareLost { .. } => {}
-            Event::AlertsChanged { environment, verdict, since } => {
-                self.alerts.insert(environment.clone(), (verdict.clone(), *since));
-            }
-            Event::HeldChanged { environment, held } => {
-                self.held.insert(environment.clone(), held.clone());
-            }
-            Event::BakeProgressed { step, watched, sample } => {
-                let record = self.record_mut(step)?;
-                record.watched = *watched;
-                record.sample = *sample;
-            }
-            Event::WithdrawalStarted { environment, fleet, attempt, term } => {
-                self.withdrawal_started((environment, fleet), *attempt, *term)?;
-            }
-            Event::WithdrawalEnded { attempt, outcome, at } => {
-                self.withdrawal_ended(*attempt, outcome, *at)?;
-            }
-            Event::HaltRequested { .. }
-            | Event::Halted
-            | Event::Resumed { .. }
-            | Event::Cancelled { .. }
-            | Event::Finished => self.turned(event)?,
-        }
-        Ok(())
     }
 
     /// Tells whether the run is finished or was given up.
@@ -204,7 +145,7 @@ impl Run {
     /// Returns what became of a step; one that the plan does not have is pending for ever.
     pub fn state(&self, step: &StepId) -> &StepState {
         const PENDING: &StepState = &StepState::Pending;
-        self.steps.get(step).map_or(PENDING, |record| &record.state)
+        self.steps.get(step).map_or(PENDING, |record| record.state())
     }
 
     /// Returns how many attempts of a step were started.
@@ -247,6 +188,11 @@ impl Run {
     /// Tells whether an attempt of a step is in flight in the process that acts for the run now.
     pub fn in_flight(&self, step: &StepId) -> bool {
         matches!(self.state(step), StepState::Started { term } if *term == self.term)
+    }
+
+    /// Returns how far the run is into an environment.
+    pub(crate) fn is_in(&self, environment: &EnvironmentName) -> State {
+        self.environments.get(environment).map_or(State::Free, |entered| entered.at(self.term))
     }
 
     /// Returns a step of the plan with its stage and lane.
@@ -321,11 +267,6 @@ impl Run {
             .collect()
     }
 
-    fn record_mut(&mut self, step: &StepId) -> Result<&mut StepRecord, IllegalEvent> {
-        let unknown = || IllegalEvent(format!("the plan has no step {step}"));
-        self.steps.get_mut(step).ok_or_else(unknown)
-    }
-
     /// Moves on to the first phase that has something left to do. What is done stays done, so it never goes back but to
     /// an exposure that begins anew.
     fn advance(&mut self) {
@@ -339,160 +280,28 @@ impl Run {
             }
         }
     }
+}
 
-    fn adopted(&mut self, term: u64, by: &str) -> Result<(), IllegalEvent> {
-        if term <= self.term {
-            return illegal(format!("term {term} after term {}", self.term));
-        }
-        self.term = term;
-        by.clone_into(&mut self.holder);
-        // Nobody watched while nobody acted: a bake begins again, and alerts are read again. Times that another
-        // machine's clock gave are nothing to wait for.
-        self.alerts.clear();
-        self.held.clear();
-        self.withdrawal.iter_mut().for_each(Withdrawal::adopted);
-        for record in &mut self.steps.records {
-            record.watched = Duration::ZERO;
-            record.sample = None;
-            record.lost_at = None;
-            record.ended_at = None;
-        }
-        Ok(())
-    }
-
-    fn attempt_started(
-        &mut self,
-        step: &StepId,
-        attempt: u32,
-        term: u64,
-    ) -> Result<(), IllegalEvent> {
-        let Some((_, lane, found)) = self.find(step) else {
-            return illegal(format!("the plan has no step {step}"));
-        };
-        if term != self.term {
-            return illegal(format!("{step} was started under term {term}, not {}", self.term));
-        }
-        if let Status::Halted(_) = self.status {
-            return illegal(format!("{step} was started while halted"));
-        }
-        if attempt != self.attempts(step) + 1 {
-            return illegal(format!("attempt {attempt} of {step} after {}", self.attempts(step)));
-        }
-        if self.in_flight(step) || self.is_done(step) {
-            return illegal(format!("{step} was started again while {:?}", self.state(step)));
-        }
-        let mut before = lane.steps.iter().take_while(|earlier| earlier.id != *step);
-        let in_order = before.all(|earlier| self.is_done(&earlier.id));
-        let puts_back =
-            found.action == Action::Ready && self.holds_slot(lane) && !self.is_changed(lane);
-        if !self.is_current(step) || !(in_order || puts_back) {
-            return illegal(format!("{step} was started before its turn"));
-        }
-        let record = self.record_mut(step)?;
-        record.attempts = attempt;
-        record.began = true;
-        record.state = StepState::Started { term };
-        // A bake that failed begins again: what was watched before the bad reading does not count.
-        record.watched = Duration::ZERO;
-        record.sample = None;
-        Ok(())
-    }
-
-    fn attempt_ended(
-        &mut self,
-        step: &StepId,
-        attempt: u32,
-        outcome: &Outcome,
-        at: Timestamp,
-    ) -> Result<(), IllegalEvent> {
-        let current = StepState::Started { term: self.term };
-        let record = self.record_mut(step)?;
-        if attempt != record.attempts || record.state != current {
-            return illegal(format!("attempt {attempt} of {step} ended without being in flight"));
-        }
-        let lost = matches!(outcome, Outcome::Lost(_));
-        record.lost = if lost { record.lost + 1 } else { 0 };
-        record.lost_at = lost.then_some(at);
-        record.ended_at = Some(at);
-        record.state = match outcome {
-            Outcome::Done(seen) | Outcome::AlreadyDone(seen) => StepState::Done(seen.clone()),
-            Outcome::Failed(reason) => StepState::Failed(reason.clone()),
-            Outcome::Lost(reason) => StepState::Lost(reason.clone()),
-            Outcome::Unknown(reason) => StepState::Unknown(reason.clone()),
-        };
-        self.returned(step);
-        self.advance();
-        Ok(())
-    }
-
-    /// A host that went back into service without having been changed is as if it had never been taken out.
-    fn returned(&mut self, step: &StepId) {
-        let Some((_, lane, ready)) = self.find(step) else { return };
-        let complete = self.next(lane).is_none();
-        if ready.action != Action::Ready || !self.is_done(step) || complete || self.is_changed(lane)
-        {
-            return;
-        }
-        let from_drain = lane.steps.iter().skip_while(|s| s.action != Action::Drain);
-        let reset: Vec<StepId> = from_drain.map(|step| step.id.clone()).collect();
-        self.reset(&reset);
-    }
-
-    fn reset(&mut self, steps: &[StepId]) {
-        for id in steps {
-            if let Some(record) = self.steps.get_mut(id) {
-                record.state = StepState::Pending;
-                record.began = false;
-            }
+impl Status {
+    /// Returns the state that the table of transitions knows it by.
+    pub(crate) fn at(&self) -> State {
+        match self {
+            Self::Running => State::Running,
+            Self::Halting(_) => State::Halting,
+            Self::Halted(_) => State::Halted,
+            Self::Finished => State::Finished,
+            Self::Cancelled { .. } => State::Cancelled,
         }
     }
+}
 
-    /// Has steps begin anew, and goes back to the phase of the first of them: the one way back there is.
-    pub(crate) fn begin_anew(&mut self, first: &StepId, steps: &[StepId]) {
-        self.reset(steps);
-        if let Some(place) = self.steps.index.get(first) {
-            self.cursor = (place.stage, place.phase);
-        }
-    }
-
-    /// Brings the status up to date: whether the run goes on.
-    fn turned(&mut self, event: &Event) -> Result<(), IllegalEvent> {
-        match (event, &self.status) {
-            (Event::HaltRequested { reason }, Status::Running) => {
-                self.status = Status::Halting(reason.clone());
-            }
-            // A halt is never downgraded: the first reason stays.
-            (Event::HaltRequested { .. }, Status::Halting(_) | Status::Halted(_)) => {}
-            (Event::Halted, Status::Halting(reason)) => {
-                self.status = Status::Halted(reason.clone());
-            }
-            (Event::Resumed { .. }, Status::Halted(_)) => self.resumed(),
-            (Event::Cancelled { by, why }, Status::Halted(_)) => {
-                self.status = Status::Cancelled { by: by.clone(), why: why.clone() };
-            }
-            (Event::Finished, Status::Running) if self.current().is_none() => {
-                self.status = Status::Finished;
-            }
-            (event, status) => return illegal(format!("{event:?} while {status:?}")),
-        }
-        Ok(())
-    }
-
-    fn resumed(&mut self) {
-        self.expose_anew();
-        self.status = Status::Running;
-        self.alerts.clear();
-        for record in &mut self.steps.records {
-            record.lost = 0;
-            record.state = match std::mem::take(&mut record.state) {
-                StepState::Failed(_) => StepState::Pending,
-                // Still in doubt: it is looked at again before anything is done.
-                StepState::Unknown(reason) => StepState::Lost(reason),
-                same @ (StepState::Pending
-                | StepState::Started { .. }
-                | StepState::Lost(_)
-                | StepState::Done(_)) => same,
-            };
+impl Entered {
+    /// Returns the state that the table of transitions knows it by.
+    pub(crate) fn at(&self, term: u64) -> State {
+        match &self.unavailable {
+            _ if self.term != term => State::Behind,
+            None => State::Claimed,
+            Some(_) => State::Fenced,
         }
     }
 }

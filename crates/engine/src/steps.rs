@@ -6,7 +6,8 @@
 //! It does not know phases, environments or people; those are [`crate::run::Run`]'s.
 
 use crate::due::Mode;
-use crate::run::Status;
+use crate::run::{IllegalEvent, Status};
+use crate::transitions::{Arrow, Cause, Machine, State, arrow};
 use serin_model::{Action, Lane, Plan, Reason, Step, StepId, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,10 +33,25 @@ pub enum StepState {
     Unknown(Reason),
 }
 
+impl StepState {
+    /// Returns the state that the table of transitions knows it by.
+    pub(crate) fn at(&self, now: u64) -> State {
+        match self {
+            Self::Pending => State::NotBegun,
+            Self::Started { term } if *term == now => State::InFlight,
+            Self::Started { .. } | Self::Lost(_) => State::InDoubt,
+            Self::Done(_) => State::Done,
+            Self::Failed(_) => State::Failed,
+            Self::Unknown(_) => State::Unknown,
+        }
+    }
+}
+
 /// Everything that is known of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct StepRecord {
-    pub(crate) state: StepState,
+    /// Only the table of transitions changes it.
+    state: StepState,
     pub(crate) attempts: u32,
     /// Whether an attempt began since the host was last put back unchanged: a drain that failed, or that a person
     /// wants tried again, may have taken the host out all the same.
@@ -49,6 +65,27 @@ pub(crate) struct StepRecord {
     pub(crate) ended_at: Option<Timestamp>,
     pub(crate) watched: Duration,
     pub(crate) sample: Option<Timestamp>,
+}
+
+impl StepRecord {
+    pub(crate) fn state(&self) -> &StepState {
+        &self.state
+    }
+
+    /// Goes to another state, or stays in the same, by an arrow of the table.
+    ///
+    /// # Errors
+    /// When there is none. Nothing has changed then.
+    pub(crate) fn goes(
+        &mut self,
+        cause: Cause,
+        to: StepState,
+        term: u64,
+    ) -> Result<Arrow, IllegalEvent> {
+        let taken = arrow(Machine::Step, self.state.at(term), cause)?.leading(to.at(term))?;
+        self.state = to;
+        Ok(taken)
+    }
 }
 
 /// Where a step is in the plan, and its record in the row.

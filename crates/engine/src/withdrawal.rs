@@ -9,6 +9,7 @@ use crate::decide::{MAX_LOST, Refusal};
 use crate::due::retry_at;
 use crate::event::{Event, Outcome};
 use crate::run::{IllegalEvent, Run, Status, StepState};
+use crate::transitions::{Arrow, Cause, Machine, State, arrow};
 use serin_model::{
     Action, EnvironmentName, FleetName, Lane, Reason, Stage, Step, StepId, Timestamp,
 };
@@ -149,8 +150,7 @@ fn doubts(reason: &Reason) -> bool {
 pub(crate) fn begin(run: &Run, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     let due = due_at(run, now).filter(|(_, _, at)| *at <= now);
     let (environment, fleet, _) = due.ok_or(Refusal::NothingToWithdraw)?;
-    let fenced = run.environments.get(environment);
-    if !fenced.is_some_and(|entered| entered.term == run.term && entered.unavailable.is_some()) {
+    if run.is_in(environment) != State::Fenced {
         return Err(Refusal::NothingToWithdraw);
     }
     Ok(vec![started(run, environment, fleet)])
@@ -185,8 +185,7 @@ pub(crate) fn ended(
 /// Decides what a problem means for a run that is halting: where the fence cannot be raised, nobody can be told.
 pub(crate) fn hindered(run: &Run, reason: Reason, now: Timestamp) -> Vec<Event> {
     let Some((environment, fleet)) = wanted(run) else { return Vec::new() };
-    let entered = run.environments.get(environment);
-    if in_flight(run) || entered.is_some_and(|e| e.term == run.term && e.unavailable.is_some()) {
+    if in_flight(run) || run.is_in(environment) == State::Fenced {
         return Vec::new();
     }
     let begun = started(run, environment, fleet);
@@ -195,27 +194,34 @@ pub(crate) fn hindered(run: &Run, reason: Reason, now: Timestamp) -> Vec<Event> 
 }
 
 impl Run {
+    fn withdrawal_at(&self) -> State {
+        self.withdrawal.as_ref().map_or(State::NotBegun, |known| known.state.at(self.term))
+    }
+
+    fn withdrawal_goes(&self, cause: Cause, to: State) -> Result<Arrow, IllegalEvent> {
+        arrow(Machine::Withdrawal, self.withdrawal_at(), cause)?.leading(to)
+    }
+
     pub(crate) fn withdrawal_started(
         &mut self,
         (environment, fleet): (&EnvironmentName, &FleetName),
         attempt: u32,
         term: u64,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<Arrow, IllegalEvent> {
         let known = self.withdrawal.as_ref();
         let (attempts, lost) = known.map_or((0, 0), |known| (known.attempts, known.lost));
-        let now = StepState::Started { term: self.term };
-        let again = known.is_none_or(|known| !known.is_settled() && known.state != now);
-        let halting = matches!(self.status, Status::Halting(_));
-        if !halting || !again || attempt != attempts + 1 || term != self.term {
+        if attempt != attempts + 1 || term != self.term {
             return Err(IllegalEvent(format!(
                 "withdrawal {attempt} of {environment}/{fleet} cannot begin under term {term}"
             )));
         }
+        let state = StepState::Started { term };
+        let taken = self.withdrawal_goes(Cause::WithdrawalStarted, state.at(term))?;
         let (environment, fleet) = (environment.clone(), fleet.clone());
         let withdrawal =
-            Withdrawal { environment, fleet, state: now, attempts: attempt, lost, lost_at: None };
+            Withdrawal { environment, fleet, state, attempts: attempt, lost, lost_at: None };
         self.withdrawal = Some(withdrawal);
-        Ok(())
+        Ok(taken)
     }
 
     pub(crate) fn withdrawal_ended(
@@ -223,38 +229,43 @@ impl Run {
         attempt: u32,
         outcome: &Outcome,
         at: Timestamp,
-    ) -> Result<(), IllegalEvent> {
-        let current = StepState::Started { term: self.term };
-        let known = self.withdrawal.as_mut();
-        let Some(known) = known.filter(|k| k.state == current && k.attempts == attempt) else {
-            return Err(IllegalEvent(format!(
-                "withdrawal {attempt} ended without being in flight"
-            )));
+    ) -> Result<Arrow, IllegalEvent> {
+        let state = match outcome {
+            Outcome::Done(seen) | Outcome::AlreadyDone(seen) => StepState::Done(seen.clone()),
+            Outcome::Failed(reason) => StepState::Failed(reason.clone()),
+            Outcome::Lost(reason) => StepState::Lost(reason.clone()),
+            Outcome::Unknown(reason) => StepState::Unknown(reason.clone()),
+        };
+        let taken = self.withdrawal_goes(Cause::of_outcome(outcome), state.at(self.term))?;
+        let Some(known) = self.withdrawal.as_mut().filter(|known| known.attempts == attempt) else {
+            return Err(IllegalEvent(format!("withdrawal {attempt} was not the last to begin")));
         };
         let lost = matches!(outcome, Outcome::Lost(_));
         known.lost = if lost { known.lost + 1 } else { 0 };
         known.lost_at = lost.then_some(at);
-        known.state = match outcome {
-            Outcome::Done(seen) | Outcome::AlreadyDone(seen) => StepState::Done(seen.clone()),
-            Outcome::Failed(reason) | Outcome::Unknown(reason) => StepState::Failed(reason.clone()),
-            Outcome::Lost(reason) => StepState::Lost(reason.clone()),
-        };
-        Ok(())
+        known.state = state;
+        Ok(taken)
     }
 
     /// Has an exposure begin anew whose share was taken away, with the guards after it; nothing that came later has
     /// changed a host. A run that could not put a host back goes on there first, and leaves the share at zero.
-    pub(crate) fn expose_anew(&mut self) {
-        if self.withdrawal.take().is_none() || self.slots().next().is_some() {
-            return;
+    pub(crate) fn expose_anew(&mut self) -> Result<Vec<Arrow>, IllegalEvent> {
+        if self.withdrawal.is_none() {
+            return Ok(Vec::new());
         }
-        let Some(Begun { lane, set, .. }) = begun(self) else { return };
+        let mut taken = vec![self.withdrawal_goes(Cause::Resumed, State::NotBegun)?];
+        self.withdrawal = None;
+        if self.slots().next().is_some() {
+            return Ok(taken);
+        }
+        let Some(Begun { lane, set, .. }) = begun(self) else { return Ok(taken) };
         let of_lane = lane.steps.iter().map(|step| step.id.clone());
         let later = self.plan.steps().skip_while(|(_, other, _)| *other != lane);
         let guards = later.filter(|(_, _, step)| step.action == Action::Guard);
         let guards = guards.map(|(_, _, step)| step.id.clone());
         let (first, again): (StepId, Vec<StepId>) =
             (set.id.clone(), of_lane.chain(guards).collect());
-        self.begin_anew(&first, &again);
+        taken.extend(self.begin_anew(&first, &again)?);
+        Ok(taken)
     }
 }

@@ -6,12 +6,18 @@
 
 pub mod port;
 mod lease;
+mod rows;
+mod seal;
+mod locks;
+mod failed;
 mod memory;
 mod sqlite;
+mod postgres;
 
 pub use memory::{FailMode, MemoryJournal};
 pub use port::{
     Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Holder, Inbox, Journal,
     JournalError, Lease, LeaseRefused, Record, RunSummary, Scope,
 };
+pub use postgres::{MoveError, Moved, Password, PostgresJournal, PostgresSettings, Server, Tls};
 pub use sqlite::SqliteJournal;

@@ -5,6 +5,7 @@
 //! here: it does not call. Nothing is random, nothing reads a clock but tokio's (which may be paused), and nothing is
 //! kept when the last handle goes.
 
+use crate::failed::storage;
 use crate::lease::{Attempt, LeaseTable, Sighting, take_patiently};
 use crate::port::{
     Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Holder, Inbox, Journal,
@@ -364,11 +365,4 @@ impl StoredRun {
 /// Returns the number of the next item of a list that is only ever appended to.
 fn number_after<T>(items: &[T]) -> u64 {
     u64::try_from(items.len()).unwrap_or(u64::MAX).saturating_add(1)
-}
-
-fn storage(
-    what: &str,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> JournalError {
-    JournalError::Storage { what: what.to_owned(), source: source.into() }
 }

@@ -85,6 +85,14 @@ pub trait Journal: Send + Sync {
     /// Returns the commands of an environment that have no answer yet, oldest first.
     async fn inbox(&self, environment: &EnvironmentName) -> Result<Vec<Inbox>, JournalError>;
 
+    /// Returns when a command may have come into an inbox, and maybe for nothing.
+    ///
+    /// It saves waiting for the next look, and does not replace it: a journal that cannot tell never returns. A command
+    /// that came between two calls ends the second one; of several that wait in one process, one is woken.
+    async fn arrival(&self) {
+        std::future::pending::<()>().await;
+    }
+
     /// Answers a command, once. Fenced like an append.
     ///
     /// The same answer again is no error, so that an answer of unknown outcome can be repeated; another one is.
@@ -232,6 +240,9 @@ pub enum JournalError {
         /// The newest format that is known here.
         known: u32,
     },
+    /// It was moved: whoever went on here would act beside those who use the other one.
+    #[error("the journal was moved to {0}")]
+    Moved(String),
     /// What is stored is damaged.
     #[error("the journal is damaged: {0}")]
     Damaged(String),

@@ -5,16 +5,18 @@
 //! processes on one machine may use the file at once. It is not for a network file system, whose locks and shared memory
 //! SQLite cannot trust.
 //!
-//! Read [`SqliteJournal`] first. Beneath it: `store` is the transactions, `rows` and `seal` are what is stored and its
-//! checksums, `locks` tells a dead holder from a living one, `setup` opens and checks the file.
+//! Read [`SqliteJournal`] first. Beneath it: `store` is the transactions, `rows` the statements, `setup` opens and checks
+//! the file, `source` gives it away.
 
 mod store;
 mod rows;
-mod seal;
-mod locks;
 mod setup;
+mod source;
+
+pub(crate) use source::Source;
 
 use self::store::Store;
+use crate::failed::storage;
 use crate::lease::{Attempt, LeaseTable, Sighting, take_patiently};
 use crate::port::{
     Append, AppendError, CommandId, EnvironmentAppend, Holder, Inbox, Journal, JournalError, Lease,
@@ -204,21 +206,6 @@ impl LeaseTable for SqliteJournal {
         let (scope, holder, silent) = (scope.clone(), holder.clone(), silent.cloned());
         self.call(move |store| store.try_take(&scope, &holder, silent.as_ref())).await
     }
-}
-
-fn storage(
-    what: &str,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> JournalError {
-    JournalError::Storage { what: what.to_owned(), source: source.into() }
-}
-
-/// Returns what an error of the file system means for the journal.
-fn file_failed(what: &str, error: std::io::Error) -> JournalError {
-    if error.kind() == std::io::ErrorKind::StorageFull {
-        return JournalError::Full;
-    }
-    storage(what, error)
 }
 
 /// Returns what an error of SQLite means for the journal.

@@ -5,6 +5,7 @@ kept=/var/lib/serin-lab
 
 nft delete table inet serin_lab 2>/dev/null
 rm -f /var/tmp/serin-lab-filler
+pkill -CONT -x dpkg
 if [ -e "$kept/sudoers" ]; then mv "$kept/sudoers" /etc/sudoers.d/deployer; fi
 if [ -e "$kept/host_key" ]; then
     mv "$kept/host_key" /etc/ssh/ssh_host_ed25519_key
@@ -14,7 +15,8 @@ if [ -e /run/serin-lab-dpkg-lock ]; then
     kill "$(cat /run/serin-lab-dpkg-lock)" 2>/dev/null
     rm -f /run/serin-lab-dpkg-lock
 fi
-if [ -n "$(dpkg --audit 2>/dev/null)" ] || [ -n "$(ls /var/lib/dpkg/updates)" ]; then
+# An installation that goes on leaves the same traces as one that was interrupted.
+if ! pgrep -x 'apt-get|dpkg' >/dev/null && [ -n "$(dpkg --audit 2>/dev/null)$(ls /var/lib/dpkg/updates)" ]; then
     DEBIAN_FRONTEND=noninteractive dpkg --configure -a --force-confold || echo "dpkg is still broken" >&2
 fi
 if [ -e /run/serin-lab-mute ]; then
@@ -35,7 +37,7 @@ if [ -e "$kept/haproxy.cfg" ]; then
     mv "$kept/haproxy.cfg" /etc/haproxy/haproxy.cfg
     sv 2 haproxy
 fi
-for service in haproxy alertmanager; do
+for service in haproxy alertmanager postgresql; do
     if [ -e "/etc/service/$service" ]; then sv up "$service"; fi
 done
 exit 0

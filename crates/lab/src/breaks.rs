@@ -2,6 +2,9 @@
 //!
 //! Every command returns when its damage is visible, so that a test need not wait and hope.
 
+mod clock;
+mod lines;
+
 use crate::alerts;
 use crate::host::{self, shell, wait_for_port};
 use crate::run::{feed, in_parallel, read, run, run_unchecked, say, wait_for};
@@ -9,6 +12,10 @@ use crate::state::{self, LabFolder, LabRecord};
 use crate::topology::{Environment, Host, OPS};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use lines::{
+    AT_DPKG, CUT, FILL_DISK, HALF_INSTALL, LOSE, STOP_DATABASE, SWAP_HOST_KEY, TAKE_CONNECTIONS,
+    TAKE_SUDO,
+};
 use std::time::Duration;
 
 /// How long a damage may take to show.
@@ -28,10 +35,20 @@ pub(crate) enum Damage {
     PowerOff { host: String },
     /// Give a host its power back.
     PowerOn { host: String },
+    /// Lose a share of the packets of SSH and of alerts that arrive at a host or leave it.
+    Loss { host: String, percent: u32 },
+    /// Start a host again with its clock so many seconds ahead, or behind with a minus.
+    Clock {
+        host: String,
+        #[arg(allow_negative_numbers = true)]
+        seconds: i64,
+    },
     /// Fill a host's disk to the last byte.
     DiskFull { host: String },
     /// Reload HAProxy: everything that was set at run time is forgotten.
     HaproxyReload { balancer: String },
+    /// Restart HAProxy: connections are cut, and what was set at run time is forgotten.
+    HaproxyRestart { balancer: String },
     /// Stop HAProxy.
     HaproxyStop { balancer: String },
     /// Take HAProxy's socket out of the file system.
@@ -53,6 +70,12 @@ pub(crate) enum Damage {
     },
     /// Hold dpkg's lock on a host for a while.
     DpkgLock { host: String, seconds: u32 },
+    /// Wait until dpkg unpacks a package on a host, and stop it there until it is continued or killed.
+    DpkgFreeze { host: String },
+    /// Wait until dpkg unpacks a package on a host, and kill it.
+    DpkgKill { host: String },
+    /// Stop PostgreSQL: sessions are ended, and what they had not committed is undone.
+    DatabaseStop { host: String },
     /// Leave a host's package as a dpkg that was killed leaves it.
     DpkgHalfInstalled { host: String },
     /// Fire a critical alert in an environment; it fires until it is cleared.
@@ -100,8 +123,13 @@ pub(crate) fn perform(folder: &LabFolder, damage: &Damage) -> Result<()> {
         }
         Damage::PowerOff { host } => host::power_off(record.live_init(host)?),
         Damage::PowerOn { host } => power_on(folder, host),
+        Damage::Loss { host, percent } => {
+            on(&record, host, &LOSE.replace("PERCENT", &percent.to_string()))
+        }
+        Damage::Clock { host, seconds } => clock::set(folder, host, *seconds),
         Damage::DiskFull { host } => on(&record, host, FILL_DISK),
         Damage::HaproxyReload { balancer } => reload(&record, balancer),
+        Damage::HaproxyRestart { balancer } => restart(&record, balancer),
         Damage::HaproxyStop { balancer } => on(&record, balancer, "sv stop haproxy"),
         Damage::HaproxySocketAbsent { balancer } => {
             on(&record, balancer, "mv /run/haproxy/admin.sock /run/haproxy/admin.sock.away")
@@ -113,6 +141,9 @@ pub(crate) fn perform(folder: &LabFolder, damage: &Damage) -> Result<()> {
         Damage::AlertmanagerRestart => on(&record, OPS, "sv restart alertmanager"),
         Damage::AlertmanagerLie { lie } => tell_lie(&record, *lie),
         Damage::DpkgLock { host, seconds } => lock_dpkg(&record, host, *seconds),
+        Damage::DpkgFreeze { host } => on(&record, host, &AT_DPKG.replace("SIGNAL", "STOP")),
+        Damage::DpkgKill { host } => on(&record, host, &AT_DPKG.replace("SIGNAL", "KILL")),
+        Damage::DatabaseStop { host } => on(&record, host, STOP_DATABASE),
         Damage::DpkgHalfInstalled { host } => on(&record, host, HALF_INSTALL),
         Damage::Alert { environment, clear: false } => alerts::fire(*environment),
         Damage::Alert { environment, clear: true } => alerts::clear(*environment),
@@ -124,40 +155,6 @@ pub(crate) fn perform(folder: &LabFolder, damage: &Damage) -> Result<()> {
         Damage::Mend { hosts } => mend(folder, hosts),
     }
 }
-
-const CUT: &str = "nft -f - <<'END'
-table inet serin_lab {
-    chain input { type filter hook input priority 0; tcp dport 22 VERDICT; }
-}
-END";
-
-const FILL_DISK: &str = "fallocate -l \"$(df -B1 --output=avail / | tail -n 1)\" \
-                         /var/tmp/serin-lab-filler";
-
-/// HAProxy answers ten clients of a socket at once; the eleventh is accepted and left alone.
-const TAKE_CONNECTIONS: &str = "for client in 1 2 3 4 5 6 7 8 9 10; do
-    setsid sh -c '(echo prompt; exec sleep 3600) |
-        socat -t3600 - UNIX-CONNECT:/run/haproxy/admin.sock' </dev/null >/dev/null 2>&1 &
-    echo $! >>/run/serin-lab-clients
-done";
-
-const SWAP_HOST_KEY: &str = "mkdir -p /var/lib/serin-lab
-key=/etc/ssh/ssh_host_ed25519_key
-[ -e /var/lib/serin-lab/host_key ] || mv $key /var/lib/serin-lab/host_key
-rm -f $key $key.pub
-ssh-keygen -q -t ed25519 -N '' -f $key
-sv restart sshd";
-
-const TAKE_SUDO: &str = "mkdir -p /var/lib/serin-lab
-mv /etc/sudoers.d/deployer /var/lib/serin-lab/sudoers";
-
-/// A killed dpkg leaves its last change in `updates`; apt then refuses everything until it is configured.
-const HALF_INSTALL: &str = "[ -n \"$(dpkg-query -W gitlab-ee)\" ]
-version=$(dpkg-query -W -f '${Version}' gitlab-ee)
-dpkg --status gitlab-ee |
-    sed -e 's/^Status: .*/Status: install ok half-configured/' \
-        -e \"/^Version: /a Config-Version: $version\" >/var/lib/dpkg/updates/0000.partial
-mv /var/lib/dpkg/updates/0000.partial /var/lib/dpkg/updates/0000";
 
 fn on(record: &LabRecord, host: &str, line: &str) -> Result<()> {
     run(&mut shell(record.live_init(host)?, line)).with_context(|| host.to_owned())?;
@@ -189,6 +186,15 @@ fn reload(record: &LabRecord, balancer: &str) -> Result<()> {
         let is_new = after != before && after.chars().next().is_some_and(|c| c.is_ascii_digit());
         // A worker that is listed may not listen yet.
         Ok((is_new && crate::balancer::server_states(init).is_ok()).then_some(()))
+    })
+}
+
+/// Done when the new one answers.
+fn restart(record: &LabRecord, balancer: &str) -> Result<()> {
+    on(record, balancer, "sv -w 20 restart haproxy")?;
+    let init = record.live_init(balancer)?;
+    wait_for(&format!("HAProxy of {balancer} is back"), VISIBLE_WITHIN, || {
+        Ok(crate::balancer::server_states(init).is_ok().then_some(()))
     })
 }
 
@@ -295,6 +301,7 @@ fn mend(folder: &LabFolder, only: &[String]) -> Result<()> {
     }
     let names: Vec<String> = hosts.iter().map(|host| host.name.clone()).collect();
     for name in &names {
+        clock::put_right(folder, name)?;
         if record.live_init(name).is_err() {
             power_on(folder, name)?;
             say(format_args!("{name}: power is back"));

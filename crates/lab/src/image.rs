@@ -16,6 +16,8 @@ const PACKAGES: &[&str] = &[
     "haproxy",
     "iproute2",
     "less",
+    // A host's clock can be told wrong with it: there is one clock for all hosts.
+    "libfaketime",
     "nftables",
     "nginx-light",
     "openssh-server",

@@ -5,6 +5,7 @@
 mod alerts;
 mod balancer;
 mod breaks;
+mod delayed;
 mod down;
 mod host;
 mod image;
@@ -28,6 +29,7 @@ use state::LabFolder;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use topology::{Environment, Fleet, Size};
 
 /// A miniature installation of real hosts on one Linux machine.
@@ -49,6 +51,14 @@ enum LabCommand {
     Up(UpArguments),
     /// End the lab and everything in it.
     Down,
+    /// Connect standard input and output to a port, with a delay: for ssh's ProxyCommand.
+    Delayed {
+        address: String,
+        port: u16,
+        /// How long a round trip takes.
+        #[arg(long, value_name = "MS")]
+        milliseconds: u64,
+    },
     /// Show every host, its version, the servers in HAProxy, and the alerts.
     Status,
     /// Build a version of the package and add it to the repository.
@@ -142,6 +152,9 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
         LabCommand::Down => {
             let _lock = state::lock()?;
             down::down(&folder)?;
+        }
+        LabCommand::Delayed { address, port, milliseconds } => {
+            delayed::delayed(&address, port, Duration::from_millis(milliseconds))?;
         }
         LabCommand::Status => status::status(&folder)?,
         LabCommand::Publish(publish) => {

@@ -104,7 +104,10 @@ impl fmt::Display for Argv {
             f.write_str(separator)?;
             separator = " ";
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:+@,%{}".contains(c);
-            if !argument.is_empty() && argument.chars().all(plain) {
+            // `{service}` is only itself; `{a,b}` and `{1..9}` are several words to some shells.
+            let several =
+                argument.contains('{') && (argument.contains(',') || argument.contains(".."));
+            if !argument.is_empty() && argument.chars().all(plain) && !several {
                 f.write_str(argument)?;
             } else {
                 write!(f, "'{}'", argument.replace('\'', r"'\''"))?;
@@ -125,5 +128,7 @@ mod tests {
         let argv = Argv::new(["set", "{version}", "it's"]).unwrap();
         assert!(argv.fill(&[("version", "1\n2")]).is_err());
         assert_eq!(argv.fill(&[("version", "1.2")]).unwrap().to_string(), r"set 1.2 'it'\''s'");
+        let braces = Argv::new(["echo", "{service}", "{a,b}", "{1..9}", "a,b"]).unwrap();
+        assert_eq!(braces.to_string(), "echo {service} '{a,b}' '{1..9}' a,b");
     }
 }

@@ -94,6 +94,9 @@ pub struct Back {
     pub hosts: BTreeMap<HostName, Build>,
     /// What the version record of a fleet said before.
     pub records: Vec<(EnvironmentName, FleetName, DebVersion)>,
+    /// Hosts that those runs left out of service without having changed them: they only go into service again.
+    #[serde(default)]
+    pub out_of_service: BTreeSet<HostName>,
 }
 
 /// A numbered part of a pipeline.

@@ -3,7 +3,7 @@
 //! A gate, a guard or a step never answers with a bare "no": it names a [`Reason`]. Terminal, journal and, later, web
 //! and chat all print the same words, because they all print this type.
 
-use crate::{EnvironmentName, FleetName, Held, HostName, RunId, time};
+use crate::{Action, EnvironmentName, FleetName, Held, HostName, RunId, time};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -160,6 +160,16 @@ fn list(f: &mut fmt::Formatter<'_>, items: &[String]) -> fmt::Result {
     match items.len().checked_sub(SHOWN) {
         Some(more) if more > 0 => write!(f, " and {more} more"),
         Some(_) | None => Ok(()),
+    }
+}
+
+impl Reason {
+    /// Tells whether the plan counts on what is not so: going on with it comes to the same end, unless somebody puts the
+    /// world back.
+    pub fn is_outdated_plan(&self) -> bool {
+        matches!(self, Self::StepFailed { step, reason, .. }
+            if *step == Action::CheckHost { from: None }.name()
+                && matches!(**reason, Self::Unexpected { .. }))
     }
 }
 

@@ -65,6 +65,10 @@ impl FromStr for DebVersion {
         if !rest.starts_with(|c: char| c.is_ascii_digit()) {
             return refuse("it must start with a digit");
         }
+        // dpkg refuses the one as well; the other is never written, and no reason to install something else.
+        if rest.ends_with(['-', '+']) {
+            return refuse("apt would take a last - or + for an instruction to remove or install");
+        }
         Ok(Self(text.to_owned()))
     }
 }
@@ -228,7 +232,10 @@ mod tests {
 
     #[test]
     fn a_version_that_apt_or_a_shell_could_misread_is_refused() {
-        for bad in ["", "*", "2.0*", "a1", "1 0", "1;rm", "-1", ":1", "x:1", "1_0", "1/0", "1\n"] {
+        for bad in [
+            "", "*", "2.0*", "a1", "1 0", "1;rm", "-1", ":1", "x:1", "1_0", "1/0", "1\n", "1.0-",
+            "1+",
+        ] {
             assert!(bad.parse::<DebVersion>().is_err(), "{bad:?} was accepted");
         }
     }

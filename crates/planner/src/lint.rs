@@ -81,9 +81,10 @@ fn is_brought_back(plan: &Plan, stage: &Stage, lane: &Lane) -> bool {
             drain < ready && change.is_none_or(|at| drain < at && at < ready)
         }
         (None, None) => change.is_none() || !serves,
-        // Nothing is drained at the expedited pace, but every host must be seen to serve in the end.
+        // Nothing is drained at the expedited pace, but every host must be seen to serve in the end. A host that is not
+        // changed may be put into service.
         (None, Some(ready)) => {
-            plan.pace == Pace::Expedited && change.is_some_and(|change| change < ready)
+            change.is_none_or(|change| plan.pace == Pace::Expedited && change < ready)
         }
         (Some(_), None) => false,
     }

@@ -163,12 +163,15 @@ fn stages(request: Request<'_>, report: &mut PlanReport) -> Result<Vec<Stage>, P
                 Leaves::Environment => stages.left_stopped(&started),
                 Leaves::Nothing => None,
             };
+            let enters = !environments.iter().take(index).any(|name| *name == stages.environment());
+            let back_in_service = if enters { stages.back_in_service() } else { None };
             Stage {
                 number: spec.number,
                 title: spec.title.clone(),
                 environment: spec.environment.clone(),
                 phases: [stages.guard()]
                     .into_iter()
+                    .chain(back_in_service)
                     .chain(stages.exposure())
                     .chain(work)
                     .chain(left)

@@ -128,7 +128,8 @@ impl<'a> Stages<'a> {
             phase("migrations", vec![self.lane(Subject::Host(host.name.clone()), actions)])
         };
         if kind == MigrationKind::PostDeployment {
-            return Ok(vec![migrate(vec![Action::Migrate(kind)])]);
+            // Hours may have gone by since the hosts were changed, and from here there is no way back.
+            return Ok(vec![self.look_again(), migrate(vec![Action::Migrate(kind)])]);
         }
         self.note_host(host, report);
         let mut phases = self.stop_and_record(&[host], report);

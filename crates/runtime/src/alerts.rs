@@ -127,7 +127,12 @@ mod tests {
         };
         let hosts = ["web-01.gprd", "web-02.gprd"].map(|name| name.parse().unwrap());
         let hosts = hosts.into_iter().map(|host| (host, build.clone())).collect();
-        let back = Back { undoes: BTreeSet::new(), hosts, records: Vec::new() };
+        let back = Back {
+            undoes: BTreeSet::new(),
+            hosts,
+            records: Vec::new(),
+            out_of_service: BTreeSet::new(),
+        };
         let known = BTreeSet::from(["Leaks (env=gprd, instance=web-01.gprd:9100)".to_owned()]);
         let tolerated = Tolerated { alerts: Some(&known), back: Some(&back) };
         let counts = |name: &str, labels: &str| {

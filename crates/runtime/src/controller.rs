@@ -30,7 +30,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// How often the inbox is read: a person who asks for a halt should not wonder whether it was heard.
+/// How often the inbox is read: a person who asks for a halt should not wonder whether it was heard. A journal that can
+/// tell when a command comes saves even this.
 pub const INBOX_POLL: Duration = Duration::from_millis(300);
 
 /// How long a load balancer may be unreadable before the run halts: longer than a reload or a lost connection.
@@ -234,6 +235,7 @@ impl Controller {
         }
         let wake = self.start_due().await?;
         let clock = Arc::clone(&self.ports.clock);
+        let journal = Arc::clone(&self.journal);
         tokio::select! {
             // In this order, so that a seed replays: what was asked, what happened, what time it is.
             biased;
@@ -245,6 +247,10 @@ impl Controller {
                     self.input(Input::Problem(Reason::OutcomeUnknown(what))).await
                 }
             },
+            () = journal.arrival() => {
+                self.next_inbox = self.ports.clock.now();
+                Ok(())
+            }
             () = clock.sleep_until(wake) => Ok(()),
         }
     }

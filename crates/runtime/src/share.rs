@@ -301,11 +301,13 @@ impl<'a> Sharing<'a> {
                 }
                 0
             } else {
+                // A fleet that is alone gets everything, whatever its weight: the weight is for when the others are UP again.
+                let others = if others == 0 { weight_of_all(seen, backend, &own) } else { others };
                 if others == 0 || live == 0 {
                     let (fleet, lb) = (self.fleet, &lb.name);
                     return Err(ShareError::Unfit(Reason::Unexpected {
                         expected: format!(
-                            "servers of {fleet} and of others that are UP in {lb}:{backend}"
+                            "servers of {fleet} that are UP, and others with a weight, in {lb}:{backend}"
                         ),
                         found: format!("{live} of {fleet}, weights of others {others}"),
                     }));
@@ -381,6 +383,16 @@ fn server_of<'a>(
 /// Tells whether a server takes part in balancing: a backup does only when nobody else is left.
 fn is_live(found: &ServerObservation) -> bool {
     found.up && found.kind == ServerKind::Active
+}
+
+/// Sums the weights of other fleets' servers, whether or not they are UP: maintenance keeps them.
+fn weight_of_all(seen: &LbObservation, backend: &BackendName, own: &[&LbServer]) -> u32 {
+    let counts = |((b, server), found): &(&(BackendName, ServerName), &ServerObservation)| {
+        b == backend
+            && found.kind == ServerKind::Active
+            && !own.iter().any(|own| own.server == *server)
+    };
+    seen.servers.iter().filter(counts).map(|(_, found)| found.weight).sum()
 }
 
 /// Sums the weights of other fleets' live servers, and counts the fleet's own live ones.

@@ -6,13 +6,14 @@
 
 use crate::faults::Trouble;
 use crate::installation::Setting;
+use crate::seeds::Planted;
 use crate::world::{Happening, World};
 use serin_model::{
     AdminState, BackendName, Environment, HostName, LbName, LbObservation, LoadBalancer,
     ServerKind, ServerName, ServerObservation, Timestamp, Workers,
 };
 use serin_runtime::ports::{Fence, PortError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Sessions of a server that takes traffic.
@@ -211,6 +212,33 @@ impl World {
             self.change(host, key, change);
         }
         Ok(())
+    }
+
+    /// Returns what is asked of a load balancer where a bug is planted in who asks.
+    pub(crate) fn mistaken(
+        &self,
+        lb: &HostName,
+        mut changes: Vec<((BackendName, ServerName), Change)>,
+    ) -> Vec<((BackendName, ServerName), Change)> {
+        let Some(balancer) = self.balancers.get(lb) else { return changes };
+        let host = |key: &(BackendName, ServerName)| balancer.servers.get(key).map(|s| &s.host);
+        if self.planted == Some(Planted::TellsOthers) {
+            let told: BTreeSet<_> =
+                changes.iter().filter_map(|(key, _)| host(key).cloned()).collect();
+            let other = balancer.servers.iter().find(|(_, server)| !told.contains(&server.host));
+            let change = changes.first().map(|(_, change)| change.clone());
+            let more = other.zip(change).map(|((key, _), change)| (key.clone(), change));
+            changes.extend(more);
+        }
+        if self.planted == Some(Planted::ForgetsToRedrain) {
+            let again =
+                |host: &HostName| self.ledger.all().any(|pages| pages.redrains(host, self.now));
+            changes.retain(|(key, change)| {
+                let drains = matches!(change, Change::Admin(AdminState::Drain));
+                !drains || !host(key).is_some_and(again)
+            });
+        }
+        changes
     }
 
     fn change(&mut self, host: &HostName, key: &(BackendName, ServerName), change: &Change) {

@@ -4,6 +4,7 @@
 //! runtime anything.
 
 use crate::balancer::Change;
+use crate::checker::Checker;
 use crate::installation::{POST_DEPLOYMENT, REGULAR};
 use crate::jobs::{is_regular, words};
 use crate::world::World;
@@ -39,7 +40,7 @@ impl World {
         let pages = self.ledger.pages(&job.run);
         let pace = pages.map(|pages| pages.plan.pace);
         if !pages.is_some_and(|pages| pages.in_flight(&job.step, job.attempt)) {
-            self.violation(format!("{} has no record of its attempt", job.step));
+            self.violation(Checker::Job, format!("{} has no record of its attempt", job.step));
         }
         let words = words(&job.work);
         let activates = matches!(words.as_slice(), ["gitlab-ctl", "hup" | "restart", _]);
@@ -76,7 +77,10 @@ impl World {
             }
         }
         if !serving.is_empty() {
-            self.violation(format!("{what} while {} took traffic", serving.join(", ")));
+            self.violation(
+                Checker::Rotation,
+                format!("{what} while {} took traffic", serving.join(", ")),
+            );
         }
     }
 
@@ -86,9 +90,11 @@ impl World {
         if self.attended_since.is_none_or(|since| self.now.since(since) <= ATTENTIVE) {
             return;
         }
+        // At the expedited pace nobody is drained.
         let installing = |host: &HostName| {
             let machine = self.hosts.get(host);
             machine.is_some_and(|m| matches!(m.package, serin_model::PackageState::Broken { .. }))
+                && self.ledger.all().any(|pages| pages.has_drained(host))
         };
         let mut forgotten = Vec::new();
         for ((backend, server), seen) in &balancer.servers {
@@ -98,7 +104,10 @@ impl World {
         }
         if !forgotten.is_empty() {
             let forgotten = forgotten.join(", ");
-            self.violation(format!("{lb} {forgotten} still ready after a reload"));
+            self.violation(
+                Checker::Redrained,
+                format!("{lb} {forgotten} still ready after a reload"),
+            );
         }
     }
 
@@ -122,10 +131,10 @@ impl World {
             }
         }
         if !weighted.is_empty() {
-            self.violation(format!(
-                "{what} while the canary had weight on {}",
-                weighted.join(", ")
-            ));
+            self.violation(
+                Checker::Share,
+                format!("{what} while the canary had weight on {}", weighted.join(", ")),
+            );
         }
     }
 
@@ -136,7 +145,10 @@ impl World {
             .iter()
             .any(|id| database.is_some_and(|database| database.applied.contains_key(*id)));
         if past && build.version != self.build.version {
-            self.violation(format!("{host} goes back past the point of no return"));
+            self.violation(
+                Checker::Return,
+                format!("{host} goes back past the point of no return"),
+            );
         }
     }
 
@@ -155,7 +167,10 @@ impl World {
         let migrates = topology.profile.migrations.is_some()
             && hosts.flat_map(|(_, host)| topology.roles_of(host)).any(|role| role.migrations);
         if new && migrates && !REGULAR.iter().all(|id| applied(&id)) {
-            self.violation(format!("{host} was to run the build before its migrations"));
+            self.violation(
+                Checker::Migrated,
+                format!("{host} was to run the build before its migrations"),
+            );
         }
     }
 
@@ -163,7 +178,10 @@ impl World {
     pub(crate) fn check_migration(&mut self, environment: &EnvironmentName, id: &str) {
         let count = self.databases.get(environment).and_then(|db| db.applied.get(id)).copied();
         if count != Some(1) {
-            self.violation(format!("migration {id} of {environment} was applied {count:?} times"));
+            self.violation(
+                Checker::Migration,
+                format!("migration {id} of {environment} was applied {count:?} times"),
+            );
         }
         if is_regular(id) {
             return;
@@ -176,7 +194,10 @@ impl World {
         let late: Vec<String> = late.map(|(host, _)| host.to_string()).collect();
         if !late.is_empty() {
             let late = late.join(", ");
-            self.violation(format!("post-deployment migration {id} before {late}"));
+            self.violation(
+                Checker::Migration,
+                format!("post-deployment migration {id} before {late}"),
+            );
         }
     }
 
@@ -185,7 +206,7 @@ impl World {
         let installs = self.hosts.get(host).map(|machine| &machine.installs);
         let twice = installs.into_iter().flatten().find(|(_, count)| **count > 1);
         if let Some((run, count)) = twice.map(|(run, count)| (run.clone(), *count)) {
-            self.violation(format!("{run} installed {count} times on {host}"));
+            self.violation(Checker::Install, format!("{run} installed {count} times on {host}"));
         }
     }
 
@@ -199,7 +220,7 @@ impl World {
     ) {
         let Some(balancer) = self.balancers.get(lb) else { return };
         let Some(server) = balancer.servers.get(key) else {
-            self.violation(format!("{lb} has no server {}/{}", key.0, key.1));
+            self.violation(Checker::Recorded, format!("{lb} has no server {}/{}", key.0, key.1));
             return;
         };
         let (host, was_up) = (server.host.clone(), server.is_up() && server.weight > 0);
@@ -267,7 +288,7 @@ impl World {
         });
         if !recorded {
             let change = format!("{change:?} for {host} under fence {}", fence.0);
-            self.violation(format!("{change} has no record"));
+            self.violation(Checker::Recorded, format!("{change} has no record"));
         }
     }
 
@@ -281,7 +302,10 @@ impl World {
         let whole = matches!(machine.package, serin_model::PackageState::Installed(_));
         if !whole || !machine.is_healthy(self.now) {
             let package = machine.package.to_string();
-            self.violation(format!("{host} was put into rotation with {package}, or unhealthy"));
+            self.violation(
+                Checker::Fit,
+                format!("{host} was put into rotation with {package}, or unhealthy"),
+            );
         }
     }
 
@@ -309,7 +333,7 @@ impl World {
             if out.len() > limit {
                 let (count, out) = (out.len(), out.join(", "));
                 let what = format!("{count} {} out, of which {limit} may be: {out}", role.name);
-                self.violation(what);
+                self.violation(Checker::Budget, what);
             }
         }
         let may_be_empty = known.servers.iter().any(|server| {
@@ -322,7 +346,10 @@ impl World {
             })
         });
         if !may_be_empty && !left {
-            self.violation(format!("{lb} {} was left without a server", key.0));
+            self.violation(
+                Checker::LastServer,
+                format!("{lb} {} was left without a server", key.0),
+            );
         }
     }
 
@@ -363,7 +390,10 @@ impl World {
         let behind = behind.map(|(host, _)| host).chain(lbs.map(|(host, _)| host));
         let behind: Vec<String> = behind.map(ToString::to_string).collect();
         if !behind.is_empty() {
-            self.violation(format!("fence {fence} was not raised on {}", behind.join(", ")));
+            self.violation(
+                Checker::Fenced,
+                format!("fence {fence} was not raised on {}", behind.join(", ")),
+            );
         }
     }
 
@@ -377,7 +407,10 @@ impl World {
             return;
         }
         if self.has_fired_for(&stage.environment.clone(), READS_ALERTS + self.slowest()) {
-            self.violation(format!("{} passed while an alert fired", step.id.clone()));
+            self.violation(
+                Checker::Passed,
+                format!("{} passed while an alert fired", step.id.clone()),
+            );
         }
     }
 }

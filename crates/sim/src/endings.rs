@@ -2,6 +2,7 @@
 //!
 //! Like the checkers of single changes ([`crate::check`]), these know the journal, the topology and the world alone.
 
+use crate::checker::Checker;
 use crate::world::World;
 use serin_model::{AdminState, Environment, EnvironmentName, HostName, PatchId, RunId};
 
@@ -15,15 +16,24 @@ impl World {
                     environment.name.as_str() == "staging" || fleet.share_after.is_some();
                 let runs = self.hosts.get(&host.name).is_some_and(|m| m.runs(&self.build.version));
                 if deployed && host.roles.iter().all(|r| r.as_str() != "deploy") && !runs {
-                    self.violation(format!("success, but {} does not run the build", host.name));
+                    self.violation(
+                        Checker::Scenario,
+                        format!("success, but {} does not run the build", host.name),
+                    );
                 }
                 if !self.is_up(environment, host) {
-                    self.violation(format!("success, but {} is not UP", host.name));
+                    self.violation(
+                        Checker::Scenario,
+                        format!("success, but {} is not UP", host.name),
+                    );
                 }
             }
         }
         if !self.ledger.all().all(crate::ledger::Pages::is_complete) {
-            self.violation("success, but the journal has steps that are not done".to_owned());
+            self.violation(
+                Checker::Scenario,
+                "success, but the journal has steps that are not done".to_owned(),
+            );
         }
     }
 
@@ -34,10 +44,16 @@ impl World {
         let environment = topology.environments.get(name);
         for (_, host) in environment.into_iter().flat_map(Environment::hosts) {
             if !self.hosts.get(&host.name).is_some_and(|machine| machine.runs(&old)) {
-                self.violation(format!("gone back, but {} does not run {old}", host.name));
+                self.violation(
+                    Checker::Scenario,
+                    format!("gone back, but {} does not run {old}", host.name),
+                );
             }
             if environment.is_some_and(|environment| !self.is_up(environment, host)) {
-                self.violation(format!("gone back, but {} is not UP", host.name));
+                self.violation(
+                    Checker::Scenario,
+                    format!("gone back, but {} is not UP", host.name),
+                );
             }
         }
         let records: Vec<String> = self
@@ -47,7 +63,10 @@ impl World {
             .map(|(key, version)| format!("{key} {version}"))
             .collect();
         if !records.is_empty() {
-            self.violation(format!("gone back, but records say {}", records.join(", ")));
+            self.violation(
+                Checker::Scenario,
+                format!("gone back, but records say {}", records.join(", ")),
+            );
         }
     }
 
@@ -62,10 +81,13 @@ impl World {
                 whole && machine.runs(&old)
             });
             if !right {
-                self.violation(format!("patched, but {} does not run {old} with it", host.name));
+                self.violation(
+                    Checker::Scenario,
+                    format!("patched, but {} does not run {old} with it", host.name),
+                );
             }
             if environment.is_some_and(|environment| !self.is_up(environment, host)) {
-                self.violation(format!("patched, but {} is not UP", host.name));
+                self.violation(Checker::Scenario, format!("patched, but {} is not UP", host.name));
             }
         }
     }
@@ -85,7 +107,10 @@ impl World {
             }
         }
         if !taken.is_empty() {
-            self.violation(format!("halted, and out without a word: {}", taken.join(", ")));
+            self.violation(
+                Checker::Taken,
+                format!("halted, and out without a word: {}", taken.join(", ")),
+            );
         }
     }
 
@@ -117,7 +142,7 @@ impl World {
             }));
         }
         if !wrong.is_empty() {
-            self.violation(format!("in the end, {}", wrong.join(", ")));
+            self.violation(Checker::End, format!("in the end, {}", wrong.join(", ")));
         }
     }
 
@@ -128,7 +153,10 @@ impl World {
             for (_, host) in environment.hosts() {
                 let alive = self.hosts.get(&host.name).is_some_and(|machine| machine.up);
                 if alive && !named.contains(&host.name) && !self.is_up(environment, host) {
-                    self.violation(format!("halted, and {} is out without a word", host.name));
+                    self.violation(
+                        Checker::Scenario,
+                        format!("halted, and {} is out without a word", host.name),
+                    );
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! controllers of a scenario; a baseline run without faults shows what each number is.
 
 use crate::strikes::{Moment, Strike};
+use serin_engine::transitions::Cause;
 use serin_journal::FailMode;
 use serin_model::{EnvironmentName, HostName};
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ pub struct Faults {
     /// What befalls the world, by the time since it began.
     pub at: Vec<(Duration, Fault)>,
     /// What happens when steps begin, each once.
-    pub when: Vec<(Moment, Strike)>,
+    pub strikes: Vec<(Moment, Strike)>,
     /// What goes wrong with single effects.
     pub effects: BTreeMap<u64, Trouble>,
     /// What goes wrong with every effect.
@@ -26,6 +27,8 @@ pub struct Faults {
     pub kills: Vec<Kill>,
     /// Which appends go wrong, by number.
     pub appends: BTreeMap<u64, FailMode>,
+    /// What goes wrong when something else has just begun.
+    pub when: Vec<When>,
     /// How far the clocks of processes may be apart.
     pub clocks_apart: Duration,
 }
@@ -104,6 +107,30 @@ pub enum Fault {
         /// On this host.
         host: HostName,
     },
+}
+
+/// Something that goes wrong when something else has just begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct When {
+    /// What must be recorded first.
+    pub cause: Cause,
+    /// The how manieth time, from 1.
+    pub nth: u32,
+    /// How long after it: nobody waits to die.
+    pub after: Duration,
+    /// What then happens.
+    pub mishap: Mishap,
+}
+
+/// What happens then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mishap {
+    /// The process dies before it is written.
+    DiesBefore,
+    /// The process dies right after it is written.
+    Dies,
+    /// Something befalls the world.
+    Befalls(Fault),
 }
 
 /// How an effect goes wrong.

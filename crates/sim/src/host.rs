@@ -3,7 +3,9 @@
 //! Jobs are in `jobs.rs`. A host that is cut off lives on; one that dies loses its processes, and what dpkg was in the
 //! middle of.
 
+use crate::checker::Checker;
 use crate::jobs::{Attempt, State};
+use crate::seeds::Planted;
 use crate::world::{Happening, World};
 use serin_model::observation::ServiceObservation;
 use serin_model::{
@@ -191,16 +193,23 @@ impl World {
             Look::State => None,
             Look::Migrations => self.pending(&query.host),
         };
+        let mistaken = self.planted == Some(Planted::TakesBrokenForWhole);
         let machine = self.machine(&query.host)?;
+        let broken = match &machine.package {
+            PackageState::Broken { version, .. } if mistaken => Some(version.clone()),
+            PackageState::Absent | PackageState::Installed(_) | PackageState::Broken { .. } => None,
+        };
+        let package = broken.clone().map(PackageState::Installed);
         let service = |(name, service): (&ServiceName, &Service)| {
-            let version = service.pid.is_some().then(|| service.loaded.clone());
+            let loaded = || broken.clone().unwrap_or_else(|| service.loaded.clone());
+            let version = service.pid.is_some().then(loaded);
             let seen = ServiceObservation { pid: service.pid, version, older_than_package: false };
             (name.clone(), seen)
         };
         Ok(HostObservation {
             observed_at,
             boot: machine.boots.to_string(),
-            package: machine.package.clone(),
+            package: package.unwrap_or_else(|| machine.package.clone()),
             sha256: machine.sha256.clone(),
             services: machine.services.iter().map(service).collect(),
             patches: machine.patches.values().cloned().collect(),
@@ -339,7 +348,10 @@ impl World {
             self.note(host.as_str(), &format!("config management puts {version} back"));
             return;
         }
-        self.violation(format!("config management installed {version} on {host} by itself"));
+        self.violation(
+            Checker::ConfigManagement,
+            format!("config management installed {version} on {host} by itself"),
+        );
     }
 }
 

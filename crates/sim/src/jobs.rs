@@ -6,6 +6,7 @@
 use crate::faults::Trouble;
 use crate::host::Machine;
 use crate::installation::{POST_DEPLOYMENT, REGULAR};
+use crate::seeds::Planted;
 use crate::world::{Happening, World};
 use serin_model::{
     Build, CarriedState, HostName, MigrationKind, PackageState, RunId, ServiceName, StepId,
@@ -93,8 +94,11 @@ impl World {
     pub(crate) fn start(&mut self, job: &Job, trouble: Option<Trouble>) -> Result<u32, PortError> {
         self.pass_host(&job.host, job.fence)?;
         let key = (job.run.clone(), job.step.clone());
+        let again = self.installs_again(job);
         let attempts = self.machine(&job.host)?.jobs.entry(key.clone()).or_default();
-        if let Some(last) = attempts.last() {
+        if again && attempts.last().is_some_and(|last| last.state == State::Exited(0)) {
+            attempts.pop();
+        } else if let Some(last) = attempts.last() {
             if last.state == State::Running || last.number == job.attempt {
                 return Ok(last.number);
             }
@@ -114,6 +118,10 @@ impl World {
         self.check_job(job);
         self.begin(job, key, trouble);
         Ok(job.attempt)
+    }
+
+    fn installs_again(&self, job: &Job) -> bool {
+        self.planted == Some(Planted::InstallsTwice) && matches!(job.work, Work::Install(_))
     }
 
     fn has(&self, host: &HostName, build: &Build) -> bool {
@@ -250,11 +258,18 @@ impl World {
         self.check_migration(&environment, id);
     }
 
+    /// Returns a job's status as a planted bug takes it.
+    fn mistaken_status(&self, work: &Work, status: i32) -> i32 {
+        let broken = Some(Planted::TakesBrokenForWhole);
+        if self.planted == broken && matches!(work, Work::Install(_)) { 0 } else { status }
+    }
+
     pub(crate) fn job_ends(&mut self, host: &HostName, key: &(RunId, StepId), number: u32) {
         let Some((work, fails)) = self.running(host, key, number) else { return };
         let mut status = i32::from(fails);
         let gone = self.is_package_gone();
         let now = self.now;
+        let looks_first = self.planted != Some(Planted::InstallsTwice);
         let Some(machine) = self.hosts.get_mut(host) else { return };
         match (&work, words(&work).as_slice()) {
             (Work::Fetch(build), _) if gone && !machine.fetched.contains(&build.version) => {
@@ -265,20 +280,13 @@ impl World {
             }
             (Work::Fetch(_), _) => {}
             (Work::Install(build), _)
-                if machine.package == PackageState::Installed(build.version.clone()) => {}
+                if looks_first
+                    && machine.package == PackageState::Installed(build.version.clone()) => {}
             (Work::Install(build), _) => {
                 if !machine.fetched.contains(&build.version) {
                     status = 100;
                 } else if !fails {
-                    machine.package = PackageState::Installed(build.version.clone());
-                    machine.sha256 = Some(build.sha256.clone());
-                    machine.before_third = None;
-                    *machine.installs.entry(key.0.clone()).or_default() += 1;
-                    // What dpkg lays down has no patch in it, and the wrapper forgets those of before.
-                    machine.patches.retain(|_, carried| carried.version == build.version);
-                    for carried in machine.patches.values_mut() {
-                        carried.state = CarriedState::Lost { files: Vec::new() };
-                    }
+                    machine.installed(build, &key.0);
                 }
             }
             (Work::Patch(patch) | Work::Unpatch(patch), _) if !fails => {
@@ -317,6 +325,7 @@ impl World {
                 _,
             ) => {}
         }
+        let status = self.mistaken_status(&work, status);
         self.note(host.as_str(), &format!("{} ended with {status}", key.1));
         self.over(host, key, number, status);
         self.check_install(host);
@@ -333,4 +342,18 @@ impl World {
 /// Tells whether a migration is one that must come before the new code.
 pub(crate) fn is_regular(id: &str) -> bool {
     REGULAR.contains(&id) && !POST_DEPLOYMENT.contains(&id)
+}
+
+impl Machine {
+    fn installed(&mut self, build: &Build, run: &RunId) {
+        self.package = PackageState::Installed(build.version.clone());
+        self.sha256 = Some(build.sha256.clone());
+        self.before_third = None;
+        *self.installs.entry(run.clone()).or_default() += 1;
+        // What dpkg lays down has no patch in it, and the wrapper forgets those of before.
+        self.patches.retain(|_, carried| carried.version == build.version);
+        for carried in self.patches.values_mut() {
+            carried.state = CarriedState::Lost { files: Vec::new() };
+        }
+    }
 }

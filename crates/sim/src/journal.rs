@@ -1,12 +1,15 @@
 //! The journal of one pretend process: the one in memory, read along by the ledger, and deadly where a scenario says.
 
+use crate::checker::Checker;
 use crate::faults::{Faults, Kill};
 use crate::ports::Shared;
 use crate::process::Process;
 use crate::seeds::Planted;
 use crate::strikes::{AFTER, Strike, Then};
+use crate::world::Written;
 use async_trait::async_trait;
 use serin_engine::Event;
+use serin_engine::transitions::Cause;
 use serin_journal::{
     Append, AppendError, CommandId, EnvironmentAppend, FailMode, Holder, Inbox, Journal,
     JournalError, Lease, LeaseRefused, Record, RunSummary, Scope,
@@ -66,6 +69,26 @@ impl SimJournal {
         }
     }
 
+    /// Dies if a scenario says so of what is about to be written, or was.
+    async fn may_die_of(&self, append: &Append<'_>, written: Written) {
+        let events = Self::parse(append.run, append.records, append.at).unwrap_or_default();
+        let dies = {
+            let mut world = self.shared.now();
+            let causes = events.iter().map(Cause::of);
+            // Each of them is told, also after one that kills.
+            let kills = causes.filter(|cause| world.upon(*cause, written)).count();
+            let dies = kills > 0;
+            if dies {
+                world.note("controller", &format!("dies of what is {written:?} written"));
+            }
+            dies
+        };
+        if dies {
+            self.process.kill();
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Returns the number that the next append has.
     fn next(&self) -> u64 {
         let appends = self.appends.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,6 +113,16 @@ impl SimJournal {
         texts.iter().map(parse).collect()
     }
 
+    /// Returns the records that a planted bug does not leave out.
+    fn kept(&self, append: &Append<'_>) -> Vec<String> {
+        let Some(planted) = self.shared.now().planted else { return append.records.to_vec() };
+        let stays = |text: &&String| {
+            let events = Self::parse(append.run, std::slice::from_ref(*text), append.at);
+            !events.is_ok_and(|events| events.iter().any(|event| planted.leaves_out(event)))
+        };
+        append.records.iter().filter(stays).cloned().collect()
+    }
+
     /// Has the ledger read what was appended.
     fn read_along(&self, append: &Append<'_>) -> Vec<Then> {
         let mut then = Vec::new();
@@ -106,13 +139,17 @@ impl SimJournal {
                     }
                 }
                 let shown: Vec<String> = events.iter().map(show).collect();
-                (shown.join("; "), world.ledger.append(append.run, &events, append.at))
+                let wrong = world.ledger.append(append.run, &events, append.at);
+                let mut wrong: Vec<_> = wrong.into_iter().map(|w| (Checker::Order, w)).collect();
+                let illegal = world.coverage.append(append.run, &events).err();
+                wrong.extend(illegal.map(|illegal| (Checker::Transitions, illegal)));
+                (shown.join("; "), wrong)
             }
-            Err(wrong) => (String::new(), vec![wrong]),
+            Err(wrong) => (String::new(), vec![(Checker::Transitions, wrong)]),
         };
         world.note("journal", &shown);
-        for wrong in wrong {
-            world.violation(wrong);
+        for (checker, wrong) in wrong {
+            world.violation(checker, wrong);
         }
         for step in began {
             then.extend(world.step_begins(append.run, &step));
@@ -152,7 +189,16 @@ impl SimJournal {
             let record = Record { seq: 0, at: append.at, body: body.clone() };
             match records::read_environment(append.environment, &record) {
                 Ok(event) => {
-                    self.shared.now().ledger.of_environment(append.environment, &event);
+                    let mut world = self.shared.now();
+                    world.ledger.of_environment(append.environment, &event);
+                    let taken = world.coverage.of_environment(append.environment, &event);
+                    match taken {
+                        // Only what befalls the world waits for this: no process dies of it.
+                        Ok(arrow) => {
+                            let _dies = arrow.is_some_and(|a| world.upon(a.cause, Written::Now));
+                        }
+                        Err(wrong) => world.violation(Checker::Transitions, wrong),
+                    }
                     format!("{event:?}")
                 }
                 Err(error) => error.to_string(),
@@ -202,10 +248,14 @@ impl Journal for SimJournal {
         match Self::parse(&id, &[first.to_owned()], now) {
             Ok(events) => {
                 for event in events {
+                    let opened = world.coverage.open(id.clone(), &event);
+                    if let Err(wrong) = opened {
+                        world.violation(Checker::Transitions, wrong);
+                    }
                     world.ledger.open(id.clone(), event);
                 }
             }
-            Err(wrong) => world.violation(wrong),
+            Err(wrong) => world.violation(Checker::Transitions, wrong),
         }
         drop(world);
         Ok(id)
@@ -214,6 +264,7 @@ impl Journal for SimJournal {
     async fn append(&self, append: &Append<'_>) -> Result<u64, AppendError> {
         let number = self.next();
         self.may_die(Kill::Before, number).await;
+        self.may_die_of(append, Written::NotYet).await;
         let fails = self.may_fail(number);
         if number.is_multiple_of(DROPPED)
             && self.shared.now().planted == Some(Planted::DropsAppends)
@@ -222,6 +273,12 @@ impl Journal for SimJournal {
             let count = u64::try_from(append.records.len()).unwrap_or(u64::MAX);
             return Ok(append.expected.saturating_add(count));
         }
+        let kept = self.kept(append);
+        if kept.is_empty() {
+            return Ok(append.expected);
+        }
+        let Append { run, expected, records: _, at, leases, claims } = *append;
+        let append = &Append { run, expected, records: &kept, at, leases, claims };
         let appended = self.process.journal.append(append).await;
         if appended.is_ok() || fails == Some(FailMode::Unacknowledged) && is_unknown(&appended) {
             for then in self.read_along(append) {
@@ -230,6 +287,7 @@ impl Journal for SimJournal {
                     Then::Approves(environment) => self.approve(append, &environment).await?,
                 }
             }
+            self.may_die_of(append, Written::Now).await;
         }
         let last = appended?;
         self.may_die(Kill::After, number).await;

@@ -287,6 +287,10 @@ impl Pages {
             line.state = State::InDoubt;
         }
         let Some((fleet, _)) = self.withdrawn.take() else { return };
+        // A run that could not put a host back goes on there first, and exposes nothing again.
+        if self.steps.values().any(|line| line.state != State::Pending && self.is_out(line)) {
+            return;
+        }
         let exposes = |lane: &serin_model::Lane| {
             let exposed = |step: &Step| matches!(&step.action, Action::Expose { fleet: f, .. } if *f == fleet);
             lane.steps.iter().any(exposed)

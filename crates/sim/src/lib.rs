@@ -25,6 +25,8 @@ mod balancer;
 mod host;
 mod jobs;
 mod ledger;
+mod coverage;
+mod checker;
 mod check;
 mod endings;
 mod process;
@@ -34,7 +36,9 @@ pub mod scenario;
 pub mod seeds;
 pub mod rehearsal;
 
-pub use faults::{Fault, Faults, Kill, Trouble};
+pub use checker::{Checker, Violation};
+pub use coverage::Covered;
+pub use faults::{Fault, Faults, Kill, Mishap, Trouble, When};
 pub use installation::Setting;
 pub use rehearsal::{Pretended, Rehearsal, RehearsalEnd, Rehearsed, rehearse};
 pub use scenario::{

@@ -116,6 +116,7 @@ impl SimPorts {
     ) -> Result<(), PortError> {
         let trouble = {
             let mut world = self.balancer(&lb.host).await;
+            let changes = world.mistaken(&lb.host, changes);
             let trouble = world.effect(format!("{} {changes:?}", lb.host));
             if trouble != Some(Trouble::RequestLost) {
                 world.change_servers(&lb.host, fence, &changes, trouble)?;
@@ -177,10 +178,13 @@ impl HostPort for SimPorts {
             return Err(unreachable(&job.host));
         }
         let end = self.wait(job, attempt).await?;
-        if self.shared.now().planted == Some(Planted::InstallsTwice)
-            && matches!(job.work, serin_runtime::ports::Work::Install(_))
-        {
-            let again = Job { attempt: attempt + 1, ..job.clone() };
+        let planted = self.shared.now().planted.filter(|planted| {
+            matches!(planted, Planted::InstallsTwice | Planted::ActsUnrecorded)
+                && matches!(job.work, serin_runtime::ports::Work::Install(_))
+        });
+        if let Some(planted) = planted {
+            let unrecorded = u32::from(planted == Planted::ActsUnrecorded);
+            let again = Job { attempt: attempt + unrecorded, ..job.clone() };
             let attempt = self.host(&job.host).await.start(&again, None)?;
             return self.wait(&again, attempt).await;
         }
@@ -332,7 +336,8 @@ impl QaPort for SimPorts {
         }
         tokio::time::sleep(takes + hangs).await;
         self.process.may_act().await;
-        match trouble {
+        let fails = self.shared.now().planted == Some(Planted::FailsQa);
+        match trouble.or(fails.then_some(Trouble::Fails)) {
             Some(Trouble::Fails) => QaResult::Failed { tests: vec!["login".to_owned()] },
             Some(Trouble::RequestLost | Trouble::CutInTheMiddle | Trouble::ReplyLost) => {
                 QaResult::Broken { why: "no report".to_owned() }

@@ -9,17 +9,19 @@ mod plans;
 mod promotion;
 
 pub use back::simulate_rollback;
+pub(crate) use patch::id as patch_id;
 pub use patch::simulate_patch;
 pub(crate) use plans::Wanted;
 pub use promotion::simulate_promotion;
 
+use crate::checker::Checker;
 use crate::faults::Faults;
 use crate::installation::Setting;
 use crate::journal::{Appends, SimJournal};
 use crate::ports::{Shared, SimPorts};
 use crate::process::Process;
 use crate::world::{BEGIN, World};
-use serin_engine::{Command, Due, Event, Run};
+use serin_engine::{Arrow, Command, Due, Event, Run};
 use serin_journal::{CommandId, Holder, Journal, JournalError, MemoryJournal};
 use serin_model::{EnvironmentName, FreezeWindow, Pace, Plan, RunId, Timestamp};
 use serin_runtime::environment::moment::MomentError;
@@ -103,6 +105,8 @@ pub struct Report {
     pub violations: Vec<String>,
     /// Everything that happened, a line each.
     pub trace: Vec<String>,
+    /// The arrows of the table of transitions that were taken.
+    pub arrows: BTreeSet<Arrow>,
     /// What a plan for the same build says right after: the numbers of its stages; `Err`: why there is none.
     pub next_plan: Result<Vec<u32>, String>,
 }
@@ -203,7 +207,7 @@ impl Sim {
         let next_plan = next_plan.map(|plan| plan.stages.iter().map(|s| s.number).collect());
         let mut world = self.shared.now();
         if let Ending::Wrong(why) = &ending {
-            world.violation(why.clone());
+            world.violation(Checker::Scenario, why.clone());
         }
         if ending == Ending::Finished {
             world.check_success();
@@ -222,8 +226,9 @@ impl Sim {
             appends: self.appends.lock().unwrap_or_else(PoisonError::into_inner).made.clone(),
             effects: world.effects.clone(),
             world: world.projection(),
-            violations: world.violations.clone(),
+            violations: world.violations.iter().map(ToString::to_string).collect(),
             trace: world.log.clone(),
+            arrows: world.coverage.taken.clone(),
             next_plan: Err("nobody has planned".to_owned()),
         }
     }
@@ -429,12 +434,18 @@ impl Sim {
 
     /// What the journal says and what the controller thought are the same.
     ///
-    /// A controller that died between writing and reading its own append is behind by what that held.
+    /// A controller that died between writing and reading its own append is behind by what that held. One that was replaced
+    /// has heard nothing since its successor began, which may have died of its first append.
     pub(crate) async fn check_fold(&self, run: &RunId, acting: &Acting) {
         let behind = if acting.process.is_dead() { MOST_IN_AN_APPEND } else { 0 };
+        let term = acting.controller.run().term;
+        let of_another =
+            |event: &Event| matches!(event, Event::Adopted { term: new, .. } if *new > term);
         let wrong = match records::load(&self.journal, run).await {
             Err(error) => Some(error.to_string()),
-            Ok((_, events)) => {
+            Ok((_, mut events)) => {
+                let own = events.iter().position(|(_, event)| of_another(event));
+                events.truncate(own.unwrap_or(events.len()));
                 let same = (0..=behind).any(|missing| {
                     let known = events.iter().map(|(_, event)| event);
                     let folded = Run::replay(known.take(events.len().saturating_sub(missing)));
@@ -444,7 +455,7 @@ impl Sim {
             }
         };
         if let Some(wrong) = wrong {
-            self.shared.now().violation(wrong);
+            self.shared.now().violation(Checker::Fold, wrong);
         }
     }
 }
@@ -467,10 +478,12 @@ impl Observer for Witness {
             None => self.fold = Some(run.clone()),
             Some(fold) => {
                 if let Err(illegal) = fold.apply(event) {
-                    self.shared.now().violation(illegal.to_string());
+                    self.shared.now().violation(Checker::Fold, illegal.to_string());
                 }
                 if fold.status != run.status || fold.out_of_service() != run.out_of_service() {
-                    self.shared.now().violation(format!("the fold differs after {event:?}"));
+                    self.shared
+                        .now()
+                        .violation(Checker::Fold, format!("the fold differs after {event:?}"));
                 }
             }
         }

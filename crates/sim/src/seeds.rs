@@ -4,12 +4,15 @@
 //! thread, virtual time: the same seed is the same story and ends in the same way. To replay one, with its timeline:
 //! `serin-sim --seed 7`. See `docs/simulator.md`.
 
+mod extras;
 mod fleet;
 mod planted;
 mod player;
 mod shrink;
 mod story;
+mod twists;
 
+pub use extras::Extras;
 pub use fleet::{Deploy, Hosts, Shape};
 pub use planted::Planted;
 pub(crate) use player::rehearsed;

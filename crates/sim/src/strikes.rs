@@ -92,7 +92,7 @@ impl World {
             return Vec::new();
         };
         let mut due = Vec::new();
-        self.faults.when.retain(|(moment, strike)| {
+        self.faults.strikes.retain(|(moment, strike)| {
             let place = (stage.number, &stage.environment);
             let fits = moment.fits(place, &lane.subject, &step.action);
             if fits {

@@ -9,13 +9,16 @@
 //! looked at in `check.rs`, at the moment of the change.
 
 use crate::balancer::Balancer;
-use crate::faults::{Fault, Faults, Trouble};
+use crate::checker::{Checker, Violation};
+use crate::coverage::Coverage;
+use crate::faults::{Fault, Faults, Mishap, Trouble};
 use crate::host::Machine;
 use crate::installation::{self, POST_DEPLOYMENT, REGULAR, Setting};
 use crate::latencies::Latencies;
 use crate::ledger::Ledger;
 use crate::random::Random;
 use crate::seeds::Planted;
+use serin_engine::transitions::Cause;
 use serin_model::{
     Build, DebVersion, EnvironmentName, HostName, RunId, ServiceName, StepId, Timestamp, Topology,
 };
@@ -72,8 +75,9 @@ pub struct World {
     /// What every effect of a controller was, in order.
     pub(crate) effects: Vec<String>,
     pub(crate) log: Vec<String>,
-    pub(crate) violations: Vec<String>,
+    pub(crate) violations: Vec<Violation>,
     pub(crate) ledger: Ledger,
+    pub(crate) coverage: Coverage,
 }
 
 /// A database: which migrations were applied, and how often.
@@ -88,6 +92,13 @@ struct Firing {
     about: Option<HostName>,
     since: Timestamp,
     until: Timestamp,
+}
+
+/// Whether a record is in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    NotYet,
+    Now,
 }
 
 /// Something that happens at a time.
@@ -149,6 +160,7 @@ impl World {
             violations: Vec::new(),
             ledger: Ledger::default(),
             topology: Arc::clone(&setting.topology),
+            coverage: Coverage::default(),
             faults,
         };
         world.build_up(setting);
@@ -301,9 +313,10 @@ impl World {
     }
 
     /// Notes that something happened that must not.
-    pub(crate) fn violation(&mut self, what: String) {
-        self.note("VIOLATION", &what);
-        self.violations.push(what);
+    pub(crate) fn violation(&mut self, checker: Checker, what: String) {
+        let violation = Violation { checker, what };
+        self.note("VIOLATION", &violation.to_string());
+        self.violations.push(violation);
     }
 
     /// Returns what the clock of some process shows now.
@@ -321,6 +334,31 @@ impl World {
         self.effects.push(what);
         let number = u64::try_from(self.effects.len()).unwrap_or(u64::MAX);
         self.faults.effects.get(&number).copied().or(self.faults.every_effect)
+    }
+
+    /// Has happen what waits for something to be recorded; tells whether the process dies of it.
+    pub(crate) fn upon(&mut self, cause: Cause, written: Written) -> bool {
+        let mut dies = false;
+        let mut befalls = Vec::new();
+        self.faults.when.retain_mut(|when| {
+            let before = matches!(when.mishap, Mishap::DiesBefore);
+            if when.cause != cause || before != (written == Written::NotYet) {
+                return true;
+            }
+            when.nth = when.nth.saturating_sub(1);
+            if when.nth > 0 {
+                return true;
+            }
+            match &when.mishap {
+                Mishap::DiesBefore | Mishap::Dies => dies = true,
+                Mishap::Befalls(fault) => befalls.push((when.after, fault.clone())),
+            }
+            false
+        });
+        for (after, fault) in befalls {
+            self.schedule(after, Happening::Fault(fault));
+        }
+        dies
     }
 
     /// Ends everything that goes wrong from now on, as when people have repaired it.

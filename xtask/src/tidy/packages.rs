@@ -22,6 +22,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("standin", &[]),
     // The lab is the world outside: it must work however Serin changes.
     ("lab", &[]),
+    // It tries whatever reads what others write.
+    ("fuzz", &["adapters", "config", "engine", "journal", "model", "patch", "runtime"]),
     // It reads what people read.
     ("e2e", &[]),
     (

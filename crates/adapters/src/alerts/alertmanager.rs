@@ -63,11 +63,11 @@ impl Ask {
         );
         let mut doubts = Vec::new();
         match status {
-            Ok(status) => doubts.extend(self.doubt_status(&status)),
+            Ok(status) => doubts.extend(doubt_status(&status, self.min_age)),
             Err(why) => doubts.push(why),
         }
         match watchdog {
-            Ok(watchdog) => doubts.extend(self.doubt_watchdog(&watchdog)),
+            Ok(read) => doubts.extend(doubt_watchdog(&read, &self.watchdog)),
             Err(why) => doubts.push(why),
         }
         let alerts = match alerts {
@@ -96,43 +96,57 @@ impl Ask {
         query.extend(filters.iter().map(|filter| ("filter", filter.as_str())));
         json::read(&self.client, &self.address, "/api/v2/alerts", &query).await
     }
+}
 
-    fn doubt_status(&self, status: &Read<ApiStatus>) -> Option<String> {
-        // A date of HTTP is in whole seconds, cut off: this errs towards too young.
-        let age = status.date.duration_since(status.value.uptime).as_secs();
-        let min_age = i64::try_from(self.min_age.as_secs()).unwrap_or(i64::MAX);
-        let cluster = &status.value.cluster.status;
-        if age < min_age {
-            Some(format!(
-                ": it was started {age} s ago and may not have been told of every alert yet; that takes {min_age} s"
-            ))
-        } else if cluster == "ready" || cluster == "disabled" {
-            None
-        } else {
-            Some(format!(": its cluster is {cluster}, not ready"))
+/// Reads an answer without asking, whichever of the three it is; the watchdog is looked for in it as well.
+pub(super) fn heard(body: &[u8], watchdog: &[Matcher], date: Timestamp) -> Heard {
+    let status = json::parse(body).map(|value| doubt_status(&Read { value, date }, Duration::ZERO));
+    match (json::parse::<Vec<ApiAlert>>(body), status) {
+        (Ok(value), _) => {
+            let read = Read { value, date };
+            let doubts = doubt_watchdog(&read, watchdog).into_iter().collect();
+            Heard { alerts: read.value.into_iter().map(fired).collect(), doubts }
         }
+        (Err(_), Ok(doubt)) => Heard { alerts: Vec::new(), doubts: doubt.into_iter().collect() },
+        (Err(why), Err(_)) => Heard { alerts: Vec::new(), doubts: vec![why] },
     }
+}
 
-    fn doubt_watchdog(&self, read: &Read<Vec<ApiAlert>>) -> Option<String> {
-        let fitting = read.value.iter().filter(|alert| fits_all(&self.watchdog, &alert.labels));
-        let Some(last) = fitting.max_by_key(|alert| alert.updated_at) else {
-            let watchdog: Vec<_> = self.watchdog.iter().map(Matcher::to_string).collect();
-            return Some(format!(
-                ": the watchdog alert {} does not fire there; it must always fire, so no alert may be getting through",
-                watchdog.join(" ")
-            ));
-        };
-        // Prometheus sends an alert again well within the first half of the time it lasts; three quarters is late.
-        let lasts = last.ends_at.duration_since(last.updated_at);
-        let limit = (lasts * 3 / 4).min(MAX_WATCHDOG_AGE);
-        let age = read.date.duration_since(last.updated_at);
-        (age > limit).then(|| {
-            format!(
-                ": it last heard of the watchdog alert {} s ago; Prometheus may be down, or cut off from it",
-                age.as_secs()
-            )
-        })
+fn doubt_status(status: &Read<ApiStatus>, min_age: Duration) -> Option<String> {
+    // A date of HTTP is in whole seconds, cut off: this errs towards too young.
+    let age = status.date.duration_since(status.value.uptime).as_secs();
+    let min_age = i64::try_from(min_age.as_secs()).unwrap_or(i64::MAX);
+    let cluster = &status.value.cluster.status;
+    if age < min_age {
+        Some(format!(
+            ": it was started {age} s ago and may not have been told of every alert yet; that takes {min_age} s"
+        ))
+    } else if cluster == "ready" || cluster == "disabled" {
+        None
+    } else {
+        Some(format!(": its cluster is {cluster}, not ready"))
     }
+}
+
+fn doubt_watchdog(read: &Read<Vec<ApiAlert>>, watchdog: &[Matcher]) -> Option<String> {
+    let fitting = read.value.iter().filter(|alert| fits_all(watchdog, &alert.labels));
+    let Some(last) = fitting.max_by_key(|alert| alert.updated_at) else {
+        let watchdog: Vec<_> = watchdog.iter().map(Matcher::to_string).collect();
+        return Some(format!(
+            ": the watchdog alert {} does not fire there; it must always fire, so no alert may be getting through",
+            watchdog.join(" ")
+        ));
+    };
+    // Prometheus sends an alert again well within the first half of the time it lasts; three quarters is late.
+    let lasts = last.ends_at.duration_since(last.updated_at);
+    let limit = (lasts * 3 / 4).min(MAX_WATCHDOG_AGE);
+    let age = read.date.duration_since(last.updated_at);
+    (age > limit).then(|| {
+        format!(
+            ": it last heard of the watchdog alert {} s ago; Prometheus may be down, or cut off from it",
+            age.as_secs()
+        )
+    })
 }
 
 fn fired(alert: ApiAlert) -> Fired {

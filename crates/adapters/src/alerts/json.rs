@@ -33,9 +33,14 @@ pub(super) async fn read<T: DeserializeOwned>(
     if answer.content_type.starts_with("text/html") {
         return Err(failed("it answered with a web page; is a login page in between?".to_owned()));
     }
-    let value = serde_json::from_slice(&answer.body)
-        .map_err(|error| failed(format!("the answer is not what its API promises: {error}")))?;
+    let value = parse(&answer.body).map_err(failed)?;
     Ok(Read { value, date })
+}
+
+/// Parses the body of an answer.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body)
+        .map_err(|error| format!("the answer is not what its API promises: {error}"))
 }
 
 /// Reads a path whose answer is only a status.

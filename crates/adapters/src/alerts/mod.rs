@@ -6,6 +6,8 @@
 //! Read [`Alerts`] first.
 
 mod alertmanager;
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 mod matcher;
 mod prometheus;
@@ -17,6 +19,7 @@ mod tests_real;
 pub use matcher::{InvalidMatcher, Labels, Matcher};
 
 use crate::http::{self, HttpError, Peer};
+use crate::shown::shown;
 use async_trait::async_trait;
 use matcher::fits_all;
 use reqwest::Client;
@@ -138,18 +141,23 @@ impl Alerts {
         }
         // In the order of the configuration, so that two equal readings are equal.
         let heard: BTreeMap<usize, Heard> = asked.join_all().await.into_iter().collect();
-        let mut reading = AlertReading::default();
-        let mut firing: BTreeMap<Labels, bool> = BTreeMap::new();
-        for one in heard.into_values() {
-            reading.doubts.extend(one.doubts);
-            for alert in one.alerts {
-                add(&mut firing, alert, wanted);
-            }
-        }
-        reading.firing = firing.iter().map(|entry| wanted.alert(entry)).collect();
-        reading.firing.sort();
-        reading
+        merged(heard.into_values(), wanted)
     }
+}
+
+/// Makes one reading of what all servers say.
+fn merged(heard: impl IntoIterator<Item = Heard>, wanted: &Wanted) -> AlertReading {
+    let mut reading = AlertReading::default();
+    let mut firing: BTreeMap<Labels, bool> = BTreeMap::new();
+    for one in heard {
+        reading.doubts.extend(one.doubts.iter().map(|doubt| shown(doubt)));
+        for alert in one.alerts {
+            add(&mut firing, alert, wanted);
+        }
+    }
+    reading.firing = firing.iter().map(|entry| wanted.alert(entry)).collect();
+    reading.firing.sort();
+    reading
 }
 
 /// Adds an alert of the environment unless it is there. Servers are asked for nothing else, but may not have listened.
@@ -175,14 +183,14 @@ fn add(firing: &mut BTreeMap<Labels, bool>, alert: Fired, wanted: &Wanted) {
 
 impl Wanted {
     fn alert(&self, (labels, silenced): (&Labels, &bool)) -> Alert {
-        let shown: Vec<_> = labels
+        let told: Vec<_> = labels
             .iter()
             .filter(|(name, _)| *name != "alertname")
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
         Alert {
-            name: labels.get("alertname").cloned().unwrap_or_default(),
-            labels: shown.join(", ").chars().filter(|c| !c.is_control()).take(MAX_LABELS).collect(),
+            name: labels.get("alertname").map(|name| shown(name)).unwrap_or_default(),
+            labels: told.join(", ").chars().filter(|c| !c.is_control()).take(MAX_LABELS).collect(),
             critical: fits_all(&self.critical, labels),
             silenced: *silenced,
             about: self.about(labels),
@@ -192,7 +200,7 @@ impl Wanted {
     fn about(&self, labels: &Labels) -> Option<String> {
         let (label, matchers) = self.about.as_ref()?;
         let value = labels.get(label).filter(|_| fits_all(matchers, labels))?;
-        Some(without_port(value).to_owned())
+        Some(shown(without_port(value)))
     }
 }
 

@@ -100,15 +100,40 @@ async fn data<T: DeserializeOwned>(
     path: &str,
 ) -> Result<(T, Timestamp), String> {
     let read = json::read::<Envelope<T>>(client, address, path, &[]).await?;
-    let envelope = read.value;
-    match envelope.data {
-        Some(data) if envelope.status == "success" && envelope.warnings.is_empty() => {
-            Ok((data, read.date))
+    let data = read.value.open().map_err(|why| format!("{path}: {why}"))?;
+    Ok((data, read.date))
+}
+
+impl<T> Envelope<T> {
+    fn open(self) -> Result<T, String> {
+        match self.data {
+            Some(data) if self.status == "success" && self.warnings.is_empty() => Ok(data),
+            Some(_) | None => {
+                let why = self.error.unwrap_or_else(|| self.warnings.join("; "));
+                Err(format!("status {:?}: {why}", self.status))
+            }
         }
-        Some(_) | None => {
-            let why = envelope.error.unwrap_or_else(|| envelope.warnings.join("; "));
-            Err(format!("{path}: status {:?}: {why}", envelope.status))
+    }
+}
+
+/// Reads an answer without asking, whichever of the three it is.
+pub(super) fn heard(body: &[u8], date: Timestamp) -> Heard {
+    fn opened<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+        json::parse::<Envelope<T>>(body).and_then(Envelope::open)
+    }
+    let doubts = |doubts| Heard { alerts: Vec::new(), doubts };
+    if let Ok(rules) = opened::<ApiRules>(body) {
+        return doubts(doubt_rules(&rules, date));
+    }
+    if let Ok(config) = opened::<ApiConfig>(body) {
+        return doubts(external_labels(&config.yaml).err().into_iter().collect());
+    }
+    match opened::<ApiAlerts>(body) {
+        Ok(ApiAlerts { alerts }) => {
+            let alerts = alerts.into_iter().filter_map(|alert| fired(alert, &Labels::new()));
+            Heard { alerts: alerts.collect(), doubts: Vec::new() }
         }
+        Err(why) => doubts(vec![why]),
     }
 }
 

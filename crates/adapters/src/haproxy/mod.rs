@@ -10,6 +10,7 @@ mod state;
 mod table;
 mod workers;
 
+use crate::shown::shown;
 use async_trait::async_trait;
 use serin_model::{AdminState, BackendName, LbObservation, LoadBalancer, ServerName, Workers};
 use serin_runtime::ports::{Clock, Fence, LbPort, PortError};
@@ -357,8 +358,8 @@ fn admin_text(told: &Told) -> String {
 /// Says which load balancer it was, where the error itself does not.
 fn naming(lb: &LoadBalancer, error: PortError) -> PortError {
     match error {
-        PortError::Refused(text) => PortError::Refused(format!("{}: {text}", lb.name)),
-        PortError::Garbled(text) => PortError::Garbled(format!("{}: {text}", lb.name)),
+        PortError::Refused(text) => PortError::Refused(format!("{}: {}", lb.name, shown(&text))),
+        PortError::Garbled(text) => PortError::Garbled(format!("{}: {}", lb.name, shown(&text))),
         PortError::Unreachable { .. } | PortError::Fenced { .. } => error,
     }
 }

@@ -10,6 +10,7 @@
 
 use super::reply;
 use super::table::{Row, Table};
+use crate::shown::shown;
 use serin_model::{AdminState, BackendName, ServerKind, ServerName, ServerObservation};
 use serin_runtime::ports::PortError;
 use std::collections::BTreeMap;
@@ -147,7 +148,7 @@ pub(super) fn balance(stat: &str) -> Result<BTreeMap<BackendName, String>, PortE
     let backends = of_type(&table, TYPE_BACKEND)?.into_iter().filter_map(|row| {
         let backend = row.text("pxname").ok()?.parse().ok()?;
         let balance = row.text("algo").ok().filter(|balance| !balance.is_empty())?;
-        Some((backend, balance.to_owned()))
+        Some((backend, shown(balance)))
     });
     Ok(backends.collect())
 }
@@ -206,7 +207,7 @@ fn told_row(row: Row<'_>) -> Result<Told, PortError> {
         weight: row.number("srv_uweight")?,
         initial_weight: row.number("srv_iweight")?,
         agent: row.number::<u32>("srv_agent_state")? & CHECK_ENABLED != 0,
-        address: row.text("srv_addr")?.to_owned(),
+        address: shown(row.text("srv_addr")?),
         seconds_since_change: row.number("srv_time_since_last_change")?,
         running: row.number::<u32>("srv_op_state")? == RUNNING,
         check: check_state(row)?,
@@ -238,7 +239,7 @@ fn counted_row(row: Row<'_>) -> Result<Counted, PortError> {
         sessions: row.number("scur")?,
         queued: row.number("qcur")?,
         total_sessions: row.number("stot")?,
-        status: row.text("status")?.to_owned(),
+        status: shown(row.text("status")?),
         full_health: ok && health.is_some() && health == full,
         tracked: row.text("tracked")?.to_owned(),
         kind: match row.number_if_any("bck") {

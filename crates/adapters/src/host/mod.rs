@@ -4,10 +4,13 @@
 //! decides nothing and never kills a job. Read [`SystemHosts`] first, then `wrapper/base.sh`.
 
 mod carried;
+#[doc(hidden)]
+pub mod fuzzing;
 mod lb_socket;
 mod observation;
 mod request;
 
+use crate::shown::shown;
 use crate::ssh::{Reply, Request, SshConfig, SshPool};
 use async_trait::async_trait;
 use serin_model::{HostName, HostObservation, Patch, PatchId, RunId, StepId};
@@ -239,10 +242,12 @@ fn failure(reply: &Reply) -> PortError {
     match reply.end.split_once(' ') {
         Some(("fenced", by)) => match by.parse() {
             Ok(by) => PortError::Fenced { by },
-            Err(_) => PortError::Garbled(reply.end.clone()),
+            Err(_) => PortError::Garbled(shown(&reply.end)),
         },
-        Some(("refused", why)) => PortError::Refused(why.to_owned()),
-        Some(_) | None => PortError::Garbled(format!("the wrapper answered {:?}", reply.end)),
+        Some(("refused", why)) => PortError::Refused(shown(why)),
+        Some(_) | None => {
+            PortError::Garbled(format!("the wrapper answered {:?}", shown(&reply.end)))
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! be found out is told in the log and left out, so that it can never count as good.
 
 use super::carried;
+use crate::shown::shown;
 use serin_model::{
     ConfigManagementState, HostName, HostObservation, PackageState, Timestamp,
     observation::ServiceObservation,
@@ -30,7 +31,7 @@ pub(super) fn parse(
         pending_migrations: None,
     };
     for line in lines.lines().filter(|line| !line.is_empty()) {
-        let garbled = || PortError::Garbled(format!("{host} observed {line:?}"));
+        let garbled = || PortError::Garbled(format!("{host} observed {:?}", shown(line)));
         take_line(host, &mut seen, line).ok_or_else(garbled)??;
     }
     Ok(seen)
@@ -57,7 +58,10 @@ fn take_line(
             None if value == "running" => seen.config_management = ConfigManagementState::Running,
             None if value == "stopped" => seen.config_management = ConfigManagementState::Stopped,
             Some(("unknown", why)) => {
-                let why = format!("whether config management runs on {host} cannot be told: {why}");
+                let why = format!(
+                    "whether config management runs on {host} cannot be told: {}",
+                    shown(why)
+                );
                 return Some(Err(PortError::Garbled(why)));
             }
             Some(_) | None => return None,

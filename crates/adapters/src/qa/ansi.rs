@@ -15,6 +15,11 @@ pub(super) fn strip(text: &str) -> String {
     plain
 }
 
+/// As [`strip`], in one line.
+pub(super) fn one_line(text: &str) -> String {
+    strip(text).replace(['\n', '\t'], " ")
+}
+
 /// Skips the rest of a sequence such as `ESC [ 31 m`. An escape of any other kind loses only its first character.
 fn skip_escape(rest: &mut std::str::Chars<'_>) {
     let mut ahead = rest.clone();

@@ -151,8 +151,8 @@ impl Names {
                 .normalized_value(XmlVersion::Explicit1_0)
                 .unwrap_or_else(|_| attribute.value.clone());
             match attribute.key.as_ref() {
-                "classname" => names.class = value.into_owned(),
-                "name" => names.name = value.into_owned(),
+                "classname" => names.class = ansi::one_line(&value),
+                "name" => names.name = ansi::one_line(&value),
                 _ => {}
             }
         }

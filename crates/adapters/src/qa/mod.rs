@@ -7,6 +7,8 @@
 
 mod ansi;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod junit;
 mod process;
 mod report;

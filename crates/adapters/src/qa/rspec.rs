@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// Returns the line, without colours, if it may be part of a summary.
 pub(super) fn keep(line: &str) -> Option<String> {
-    let line = ansi::strip(line).trim_end().to_owned();
+    let line = ansi::one_line(line).trim_end().to_owned();
     let counts = line.starts_with(|c: char| c.is_ascii_digit()) && line.contains(" example");
     (counts || line.starts_with("rspec ")).then_some(line)
 }

@@ -62,8 +62,7 @@ impl Secrets {
 
     /// As [`Self::hide`], in one line.
     pub(super) fn hide_name(&self, name: &str) -> String {
-        let line = ansi::strip(name).replace(['\n', '\t'], " ");
-        clip(&self.replace(&line), MAX_NAME)
+        clip(&self.replace(&ansi::one_line(name)), MAX_NAME)
     }
 
     fn replace(&self, text: &str) -> String {

@@ -4,15 +4,18 @@
 
 use super::RepositoryConfig;
 use crate::compressed::{self, Capped};
-use deb822_fast::{Deb822, Paragraph};
+use deb822_fast::Paragraph;
 use serin_model::{Build, BuildKind};
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Read};
 
 /// The largest index that is downloaded. Debian's own, with 63,000 packages, has 9 MB.
 pub(super) const MAX_COMPRESSED: u64 = 64 << 20;
 
 /// The largest index after decompression: ten times Debian's own.
 const MAX_PLAIN: u64 = 512 << 20;
+
+/// The largest stanza. Debian's own largest has 60 KB.
+const MAX_STANZA: u64 = 1 << 20;
 
 /// A build, and where its package is.
 #[derive(Debug, Clone)]
@@ -29,15 +32,42 @@ pub(super) fn parse(
     config: &RepositoryConfig,
 ) -> Result<Vec<Listed>, String> {
     let plain = compressed::plain(name, bytes).map_err(|error| error.to_string())?;
-    let reader = BufReader::new(Capped::new(plain, MAX_PLAIN));
+    let mut reader = BufReader::new(Capped::new(plain, MAX_PLAIN));
     let mut builds = Vec::new();
-    for paragraph in Deb822::iter_paragraphs_from_reader(reader) {
-        let paragraph = paragraph.map_err(|error| error.to_string())?;
+    while let Some(text) = stanza(&mut reader)? {
+        let paragraph: Paragraph = text.parse().map_err(|error| format!("{error}"))?;
         if let Some(build) = build(&paragraph, config)? {
             builds.push(build);
         }
     }
     Ok(builds)
+}
+
+/// Reads the lines up to the next empty one; `None` is the end of the index.
+fn stanza(reader: &mut impl BufRead) -> Result<Option<String>, String> {
+    let mut text = Vec::new();
+    loop {
+        let begin = text.len();
+        let room = (MAX_STANZA + 1).saturating_sub(u64::try_from(begin).unwrap_or(u64::MAX));
+        let read = reader.by_ref().take(room).read_until(b'\n', &mut text);
+        if read.map_err(|error| error.to_string())? == 0 && room > 0 {
+            break;
+        }
+        if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_STANZA {
+            return Err(format!("one of its packages has more than {MAX_STANZA} bytes of fields"));
+        }
+        let is_empty = text.get(begin..).is_some_and(|line| line.trim_ascii().is_empty());
+        if is_empty && begin > 0 {
+            break;
+        }
+        if is_empty {
+            text.clear();
+        }
+    }
+    if text.is_empty() {
+        return Ok(None);
+    }
+    String::from_utf8(text).map(Some).map_err(|error| error.to_string())
 }
 
 fn build(paragraph: &Paragraph, config: &RepositoryConfig) -> Result<Option<Listed>, String> {

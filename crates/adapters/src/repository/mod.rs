@@ -7,6 +7,8 @@
 mod cache;
 mod credentials;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod pattern;
 mod release;

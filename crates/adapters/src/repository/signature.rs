@@ -4,6 +4,7 @@
 //! which is normal while a repository changes keys. The status lines are.
 
 use super::RepositoryError;
+use jiff::Timestamp;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
@@ -47,7 +48,7 @@ pub(super) async fn verify(
         Err(_) => return Err(refuse("gpgv did not end".to_owned())),
     };
     let status = Status::parse(&String::from_utf8_lossy(&output.stderr));
-    status.judge(url)?;
+    status.judge(url, crate::http::now())?;
     String::from_utf8(output.stdout).map_err(|error| RepositoryError::BadRelease {
         url: url.to_owned(),
         why: error.to_string(),
@@ -81,6 +82,8 @@ struct Status {
     expired: Vec<String>,
     unknown_keys: Vec<String>,
     errors: usize,
+    /// When the newest signature that could not be checked was made, in seconds since 1970.
+    made: Option<i64>,
     damaged: bool,
 }
 
@@ -100,7 +103,12 @@ impl Status {
                 "REVKEYSIG" => status.expired.push(format!("the key {key} was revoked")),
                 "EXPSIG" => status.expired.push(format!("the signature by {key} has expired")),
                 "NO_PUBKEY" => status.unknown_keys.push(key),
-                "ERRSIG" => status.errors += 1,
+                "ERRSIG" => {
+                    status.errors += 1;
+                    // After the key come two algorithms and a class.
+                    let made = words.nth(3).and_then(|time| time.parse().ok());
+                    status.made = status.made.max(made);
+                }
                 "ERROR" | "FAILURE" | "UNEXPECTED" => status.damaged = true,
                 _ => {}
             }
@@ -110,7 +118,7 @@ impl Status {
 
     /// One good signature is enough, and one bad one is too much. Two texts in one file are refused: which of them
     /// was signed would be a guess.
-    fn judge(&self, url: &str) -> Result<(), RepositoryError> {
+    fn judge(&self, url: &str, now: Timestamp) -> Result<(), RepositoryError> {
         let url = url.to_owned();
         if self.bad > 0 {
             return Err(RepositoryError::BadSignature { url });
@@ -130,10 +138,35 @@ impl Status {
             return Err(RepositoryError::WrongKey { url, keys });
         }
         if self.errors > 0 {
-            let why =
-                "gpgv cannot check a signature of this kind (SHA-1 is not accepted)".to_owned();
+            let ahead = self.made.map_or(0, |made| made.saturating_sub(now.as_second()));
+            let why = if ahead > 0 {
+                format!("it was signed {ahead} s from now: this machine's clock is behind")
+            } else {
+                "gpgv cannot check a signature of this kind (SHA-1 is not accepted)".to_owned()
+            };
             return Err(RepositoryError::NotChecked { url, why });
         }
         Err(RepositoryError::Unsigned { url })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "A92720DE07B7A5D4";
+
+    fn judged(line: &str, now: i64) -> String {
+        let status = Status::parse(&format!("[GNUPG:] NEWSIG\n[GNUPG:] {line}\n"));
+        status.judge("u", Timestamp::from_second(now).unwrap()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_signature_from_the_future_tells_of_a_clock_that_is_behind() {
+        let line = format!("ERRSIG {KEY} 22 8 01 1795598979 6 {KEY}");
+        let told = judged(&line, 1_795_598_979 - 3600);
+        assert!(told.contains("signed 3600 s from now: this machine's clock is behind"), "{told}");
+        let told = judged(&line, 1_795_598_979);
+        assert!(told.contains("SHA-1 is not accepted"), "{told}");
     }
 }

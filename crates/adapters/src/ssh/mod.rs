@@ -8,12 +8,15 @@
 //! then dropped with its `ssh`, never used again. What was asked goes on or not on the host; asking again tells.
 
 mod explain;
+pub(crate) mod frames;
+#[doc(hidden)]
+pub mod fuzzing;
 mod pool;
 mod session;
 mod wrapper;
 
+pub use frames::{Reply, Request};
 pub use pool::SshPool;
-pub use session::{Reply, Request};
 pub use wrapper::wrapper_path;
 
 use std::path::PathBuf;

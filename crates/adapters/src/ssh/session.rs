@@ -1,17 +1,14 @@
-//! One session: an `ssh` process, the wrapper at its other end, and the frames between them.
-//!
-//! A request is a line with the operation, a line with the number of arguments, and a line for each; nothing is quoted
-//! and nothing evaluated. Bytes may follow, as many as its last argument says. A reply is any number of blocks (`data LENGTH`, then so many bytes) and one line `end …`.
-//! What jobs print travels in blocks only, so it cannot be taken for a frame.
+//! One session: an `ssh` process, and the wrapper at its other end. What travels between them is in `frames.rs`.
 
 use super::SshConfig;
 use super::explain::explain;
+use super::frames::{NoReply, Reply, Request, read_line, read_reply};
 use super::wrapper::{WRAPPER, remote_command};
 use serin_model::HostName;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -22,35 +19,11 @@ const LOGIN: Duration = Duration::from_secs(20);
 /// What a host may print before the wrapper speaks, in bytes: a message of the day, the noise of a `.bashrc`.
 const MAX_NOISE: u64 = 256 * 1024;
 
-/// The longest line of a frame, in bytes: an `end` line with a reason in it.
-const MAX_LINE: u64 = 16 * 1024;
-
-/// The longest reply, in bytes: `show stat` of a thousand servers is half a megabyte, and there may be some of them.
-const MAX_REPLY: usize = 64 * 1024 * 1024;
-
 /// What is kept of `ssh`'s errors, in bytes.
 const MAX_STDERR: usize = 4 * 1024;
 
 /// How long `ssh` may take to end and tell why, once it has closed its output.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// What the wrapper is asked: an operation and its arguments.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    operation: &'static str,
-    arguments: Vec<String>,
-    /// What follows the arguments.
-    bytes: Vec<u8>,
-}
-
-/// What the wrapper answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// The blocks, whatever bytes they hold.
-    pub blocks: Vec<Vec<u8>>,
-    /// What followed `end`.
-    pub end: String,
-}
 
 /// Why a request has no reply.
 #[derive(Debug)]
@@ -70,42 +43,6 @@ pub(super) struct Session {
     replies: BufReader<ChildStdout>,
     stderr: Arc<Mutex<String>>,
     reading_stderr: JoinHandle<()>,
-}
-
-impl Request {
-    /// Makes a request.
-    ///
-    /// # Errors
-    /// Returns the argument that holds a line end or a NUL: it cannot travel.
-    pub fn new(operation: &'static str, arguments: Vec<String>) -> Result<Self, String> {
-        match arguments.iter().find(|argument| argument.contains(['\n', '\0'])) {
-            Some(bad) => Err(bad.clone()),
-            None => Ok(Self { operation, arguments, bytes: Vec::new() }),
-        }
-    }
-
-    /// Adds bytes, whose number becomes the last argument.
-    #[must_use]
-    pub fn with_bytes(mut self, bytes: Vec<u8>) -> Self {
-        self.arguments.push(bytes.len().to_string());
-        self.bytes = bytes;
-        self
-    }
-
-    /// Returns the bytes that are sent after the lines.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Returns the lines that are sent.
-    pub fn render(&self) -> String {
-        let mut lines = format!("{}\n{}\n", self.operation, self.arguments.len());
-        for argument in &self.arguments {
-            lines.push_str(argument);
-            lines.push('\n');
-        }
-        lines
-    }
 }
 
 impl Session {
@@ -157,7 +94,7 @@ impl Session {
                 let seconds = deadline.as_secs();
                 Err(Broken::Lost(format!(
                     "no answer to `{}` within {seconds} s",
-                    request.operation
+                    request.operation()
                 )))
             }
         }
@@ -172,37 +109,18 @@ impl Session {
         if sent.await.is_err() {
             return Err(Broken::Unanswered(self.why_lost().await));
         }
-        let mut blocks = Vec::new();
-        let mut room = MAX_REPLY;
-        let mut answered = false;
-        loop {
-            let line = match self.line(MAX_LINE).await {
-                Some(line) => line,
-                None if answered => return Err(Broken::Lost(self.why_lost().await)),
-                None => return Err(Broken::Unanswered(self.why_lost().await)),
-            };
-            answered = true;
-            match line.split_once(' ') {
-                Some(("end", words)) => return Ok(Reply { blocks, end: words.to_owned() }),
-                Some(("data", length)) => {
-                    let length = length.parse().ok().filter(|length| *length <= room);
-                    let length = length.ok_or_else(|| Broken::Garbled(format!("{line:?}")))?;
-                    room -= length;
-                    let mut block = vec![0; length];
-                    if self.replies.read_exact(&mut block).await.is_err() {
-                        return Err(Broken::Lost(self.why_lost().await));
-                    }
-                    blocks.push(block);
-                }
-                Some(_) | None => return Err(Broken::Garbled(format!("{line:?}"))),
-            }
+        match read_reply(&mut self.replies).await {
+            Ok(reply) => Ok(reply),
+            Err(NoReply::Nothing) => Err(Broken::Unanswered(self.why_lost().await)),
+            Err(NoReply::Ended) => Err(Broken::Lost(self.why_lost().await)),
+            Err(NoReply::Garbled(line)) => Err(Broken::Garbled(line)),
         }
     }
 
     async fn greet(&mut self) -> Result<(), String> {
         let mut noise = MAX_NOISE;
         loop {
-            let Some(line) = self.line(noise).await else {
+            let Some(line) = read_line(&mut self.replies, noise).await else {
                 return Err(explain(&self.last_words().await));
             };
             noise = noise.saturating_sub(u64::try_from(line.len()).unwrap_or(u64::MAX));
@@ -225,16 +143,6 @@ impl Session {
                 }
             }
         }
-    }
-
-    /// Reads one line without its end; `None` is the end of the session, or a line that is too long.
-    async fn line(&mut self, limit: u64) -> Option<String> {
-        let mut line = Vec::new();
-        let read = (&mut self.replies).take(limit).read_until(b'\n', &mut line).await;
-        if read.is_err() || line.pop() != Some(b'\n') {
-            return None;
-        }
-        Some(String::from_utf8_lossy(&line).into_owned())
     }
 
     async fn why_lost(&mut self) -> String {
@@ -303,16 +211,4 @@ fn command(config: &SshConfig, host: &HostName) -> Command {
     // `sudo` and `ssh` must speak the language in which `explain` reads them.
     command.env("LC_ALL", "C").arg("--").arg(host.as_str()).arg(remote_command(config));
     command
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_end_in_an_argument_never_travels() {
-        assert_eq!(Request::new("read", vec!["a\nb".into()]), Err("a\nb".to_owned()));
-        let request = Request::new("read", vec!["5".into(), "it's $HOME".into(), String::new()]);
-        assert_eq!(request.unwrap().render(), "read\n3\n5\nit's $HOME\n\n");
-    }
 }

@@ -6,7 +6,7 @@ use super::SshConfig;
 use std::sync::LazyLock;
 
 /// The wrapper, as it is installed on hosts.
-pub(super) static WRAPPER: &str = concat!(
+pub(super) const WRAPPER: &str = concat!(
     include_str!("../host/wrapper/base.sh"),
     include_str!("../host/wrapper/jobs.sh"),
     include_str!("../host/wrapper/observe.sh"),

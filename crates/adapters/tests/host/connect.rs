@@ -4,6 +4,7 @@ use crate::machine::{Machine, until_async, web};
 use serin_model::{Argv, HostName};
 use serin_runtime::ports::{Command, CommandEnd, HostPort, PortError};
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -162,4 +163,40 @@ async fn a_login_that_sshd_drops_before_it_begins_is_tried_again() {
         drop(slot);
     };
     assert_eq!(tokio::join!(login, free_slot).0, 0);
+}
+
+#[tokio::test]
+async fn hostile_texts_reach_programs_of_a_real_host_unchanged_and_run_nothing() {
+    let machine = Machine::start();
+    let hosts = machine.hosts("release");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/commands");
+    let files = fs::read_dir(corpus).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    let texts: Vec<String> = files.filter_map(|bytes| String::from_utf8(bytes).ok()).collect();
+    let mut travelled = 0;
+    for text in &texts {
+        let Ok(argv) = Argv::new(["printf", "%s\\0", text, "end"]) else { continue };
+        let environment = [("A".to_owned(), text.clone())].into();
+        let command = Command { argv, environment, timeout: Duration::from_secs(10) };
+        let end = hosts.read(&web(), &command).await.unwrap();
+        assert_eq!((end.status, end.output), (0, format!("{text}\0end\0")), "{text:?}");
+        travelled += 1;
+    }
+    assert!(travelled > 40, "the corpus has moved");
+    assert_eq!(machine.ok("find / -xdev -name ran"), "", "something was run");
+}
+
+#[tokio::test]
+async fn a_host_key_that_changes_in_the_middle_is_refused_at_the_next_login() {
+    let mut machine = Machine::start();
+    let hosts = machine.hosts("root");
+    assert_eq!(read(&hosts, &["true"]).await.unwrap().status, 0);
+    // Somebody else answers from now on, in the host's place; the session that was open is gone.
+    machine.power_off();
+    fs::copy(machine.path("other"), machine.root("/etc/ssh/serin_test_key")).unwrap();
+    machine.boot();
+    let said = why(read(&hosts, &["touch", "/root/reached"]).await);
+    assert!(said.starts_with("the host key is not the one in known_hosts"), "{said}");
+    assert!(!machine.root("/root/reached").exists(), "it was asked something all the same");
+    let log = machine.sshd_log();
+    assert!(!log.contains("Accepted"), "nobody logged in to it: {log}");
 }

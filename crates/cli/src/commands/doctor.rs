@@ -44,7 +44,7 @@ impl Findings {
 pub(crate) async fn run(context: &Context) -> Result<Code, Failure> {
     let mut findings = Findings { json: context.json(), problems: 0 };
     findings.good(format!("{} is well-formed", context.config.path.display()));
-    findings.good(format!("the journal {} can be used", context.config.journal.display()));
+    journal(context, &mut findings);
     repository(context, &mut findings).await;
     let ports = context.ports()?;
     let topology = &context.config.topology;
@@ -65,6 +65,32 @@ pub(crate) async fn run(context: &Context) -> Result<Code, Failure> {
         });
     }
     Ok(if findings.problems == 0 { Code::Done } else { Code::Blocked })
+}
+
+/// It is open: what would keep it from being used has been refused.
+fn journal(context: &Context, findings: &mut Findings) {
+    let place = crate::journal::place(&context.config);
+    let (Some(server), serin_config::Journal::Postgres(postgres)) =
+        (&context.server, &context.config.journal)
+    else {
+        return findings.good(format!("{place} can be used"));
+    };
+    let kept = match server.standbys.as_str() {
+        "" => "commits wait for its disk",
+        _ => "commits wait for its disk and for standby servers",
+    };
+    findings.good(format!("{place} can be used: PostgreSQL {}, {kept}", server.version));
+    if crate::journal::settings(&context.config, postgres).is_readable_on_the_way() {
+        findings
+            .note("the journal is unencrypted: what is sent can be read and changed on the way");
+    }
+    for environment in context.config.topology.environments.values() {
+        let mut hosts = environment.hosts().map(|(_, host)| &host.name);
+        if let Some(host) = hosts.find(|host| host.as_str() == postgres.host) {
+            let what = format!("the journal is on {host}, which runs would take out of service");
+            findings.problem(what);
+        }
+    }
 }
 
 async fn repository(context: &Context, findings: &mut Findings) {

@@ -45,6 +45,9 @@ pub(crate) async fn begin(
     if planned.plan.is_empty() {
         return Ok(Code::Done);
     }
+    if planned.plan.queue.is_some() {
+        queue::refuse_if_clock_was_set_back(context).await?;
+    }
     let wish = past.into();
     // What a build is proven to contain lifts a hold that would else be in the way.
     patch::record(context, &planned.proven).await?;

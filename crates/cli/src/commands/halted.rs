@@ -46,6 +46,13 @@ pub(crate) fn told(id: &RunId, run: &Run, reason: &Reason, host: Option<Duration
         ));
     }
     lines.push(format!("  serin cancel {id} --reason …   gives it up, and frees the environment"));
+    if reason.is_outdated_plan() {
+        lines.push(
+            "  That host has changed since the plan was made. If it is right as it is now: cancel, and begin again, for a new \
+             plan"
+                .to_owned(),
+        );
+    }
     if let Some(environment) = can_go_back(run) {
         let back = about(changed(run, environment));
         lines.push(format!(

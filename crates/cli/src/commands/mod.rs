@@ -10,6 +10,7 @@ mod drive;
 mod forecast;
 mod halted;
 mod hold;
+mod journal;
 mod look;
 mod patch;
 mod plan;
@@ -21,7 +22,7 @@ mod share;
 mod traffic;
 mod why;
 
-use crate::args::{Approve, Arguments, Command, ConfigCommand, Decision};
+use crate::args::{Approve, Arguments, Command, ConfigCommand, Decision, JournalCommand};
 use crate::context::{self, Context};
 use crate::failure::{Code, Failure};
 use crate::show::line;
@@ -49,6 +50,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
             Ok(Code::Done)
         }
         Command::Rehearse(asked) => rehearse::run(config.as_deref(), format, &asked).await,
+        Command::Journal { command: JournalCommand::Copy { from } } => {
+            journal::copy(&context::load(config.as_deref())?, &from, format).await
+        }
         Command::Traffic(traffic) => traffic::run(traffic, format).await,
         Command::Doctor => doctor::run(&open()?).await,
         Command::Builds { limit } => builds::run(&open()?, limit).await,

@@ -261,7 +261,12 @@ mod tests {
     #[test]
     fn only_a_finished_run_with_gates_proves_a_build() {
         assert_eq!(proven_by(vec![finished(plan("to-canary"))]), Some("r-1".to_owned()));
-        let back = Back { undoes: [].into(), hosts: [].into(), records: Vec::new() };
+        let back = Back {
+            undoes: [].into(),
+            hosts: [].into(),
+            records: Vec::new(),
+            out_of_service: [].into(),
+        };
         let other = Build { sha256: "cd".repeat(32).parse().unwrap(), ..plan("x").build };
         for (what, run) in [
             ("one on its way", started(plan("to-canary"))),

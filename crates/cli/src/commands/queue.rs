@@ -4,7 +4,7 @@ use super::{drive, plan};
 use crate::args::{Detail, Past};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure};
-use serin_engine::queue::{brings_to_canary, busy};
+use serin_engine::queue::{ahead, brings_to_canary, busy};
 use serin_engine::{Command, Status};
 use serin_model::{EnvironmentName, Pace, Pipeline, Queue, Reason, RunId, WhenBusy};
 use serin_runtime::queue::Runs;
@@ -33,6 +33,17 @@ pub(crate) async fn refuse_if_busy(context: &Context, pipeline: &Pipeline) -> Re
             "serin.toml says `when_busy = \"skip\"`: nothing was begun; start it again when that is over",
         )),
     }
+}
+
+/// A run whose plan would look older than what is recorded is refused before it is made.
+pub(crate) async fn refuse_if_clock_was_set_back(context: &Context) -> Result<(), Failure> {
+    let runs = Runs::default().read(context.journal.as_ref()).await?;
+    let Some((run, by)) = ahead(&runs, context.clock.now()) else { return Ok(()) };
+    let what = format!(
+        "run {run} has a record of {} s from now: this machine's clock is behind",
+        by.as_secs()
+    );
+    Err(Failure::new(Code::Refused, what).hint("nothing was begun; set the clock right"))
 }
 
 /// Sees to a run that did not get its turn: it is given up. One whose plan was outdated while it waited goes on as a new

@@ -23,7 +23,7 @@ use crate::show::{Format, date, line};
 use serin_config::Config;
 use serin_engine::Event;
 use serin_engine::environment::concerns;
-use serin_journal::SqliteJournal;
+use serin_journal::Journal;
 use serin_model::{Held, Pipeline, Plan, Timestamp};
 use serin_runtime::environment::{Stream, windows};
 use serin_runtime::ports::Clock;
@@ -66,13 +66,17 @@ pub(crate) async fn run(
         None => context::clock().now(),
     };
     // One that is not there is not made.
-    let journal =
-        if config.journal.exists() { Some(context::open_journal(&config)?) } else { None };
+    let there = match &config.journal {
+        serin_config::Journal::File(path) => path.exists(),
+        serin_config::Journal::Postgres(_) => true,
+    };
+    let opened = if there { Some(crate::journal::open(&config).await?) } else { None };
+    let journal = opened.map(|(journal, _)| journal);
     let durations = match &journal {
-        Some(journal) => durations::measure(journal).await?,
+        Some(journal) => durations::measure(journal.as_ref()).await?,
         None => Durations::assumed(),
     };
-    let held = held(&config, pipeline, journal.as_ref(), begin).await?;
+    let held = held(&config, pipeline, journal.as_deref(), begin).await?;
     let outcome =
         tokio::task::block_in_place(|| rehearsed(&config, pipeline, asked, (durations, begin)))?;
     if let Some(held) = held.iter().find(|held| in_the_way(held, &outcome.plan)) {
@@ -100,7 +104,7 @@ fn code(outcome: &Outcome<'_>) -> Code {
 async fn held(
     config: &Config,
     pipeline: &Pipeline,
-    journal: Option<&SqliteJournal>,
+    journal: Option<&dyn Journal>,
     at: Timestamp,
 ) -> Result<Vec<Held>, Failure> {
     let mut all = Vec::new();
@@ -183,7 +187,7 @@ fn approvals(pipeline: &Pipeline) -> Vec<Incident> {
         step: Some("approve".to_owned()),
         ..Moment::default()
     };
-    waiting.map(|stage| Incident::When(moment(stage.number), Strike::Approves)).collect()
+    waiting.map(|stage| Incident::Strikes(moment(stage.number), Strike::Approves)).collect()
 }
 
 fn plan_of(rehearsed: &Rehearsed) -> Result<Plan, Failure> {

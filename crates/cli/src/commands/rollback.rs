@@ -288,7 +288,7 @@ async fn builds(context: &Context, way: WayBack) -> Result<Back, Failure> {
         from_repository.insert(version.as_str().to_owned(), build.clone());
         hosts.insert(host, build);
     }
-    Ok(Back { undoes: way.undoes, hosts, records: way.records })
+    Ok(Back { undoes: way.undoes, hosts, records: way.records, out_of_service: way.out_of_service })
 }
 
 async fn in_repository(context: &Context, version: &DebVersion) -> Result<Build, Failure> {

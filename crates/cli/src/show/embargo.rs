@@ -44,11 +44,22 @@ pub(crate) fn learn<'a>(builds: impl IntoIterator<Item = &'a Build>) {
     }
 }
 
-/// Returns a text as it may be printed.
+/// Returns a text as it may be printed: also without what terminals obey, for much of it was written by hosts, load
+/// balancers and other people.
 pub(crate) fn veiled(text: &str) -> Cow<'_, str> {
+    let plain = plain(text);
     match VEIL.get() {
-        Some(veil) => Cow::Owned(veil.over(text)),
-        None => Cow::Borrowed(text),
+        Some(veil) => Cow::Owned(veil.over(&plain)),
+        None => plain,
+    }
+}
+
+fn plain(text: &str) -> Cow<'_, str> {
+    let is_obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(is_obeyed) {
+        Cow::Owned(text.replace(is_obeyed, ""))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 

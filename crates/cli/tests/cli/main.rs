@@ -7,6 +7,10 @@ mod support;
 #[cfg(test)]
 mod holds;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod leaving;
+#[cfg(test)]
 mod shares;
 #[cfg(test)]
 mod inbox;
@@ -14,5 +18,11 @@ mod inbox;
 mod overriding;
 #[cfg(test)]
 mod queue;
+#[cfg(test)]
+mod postgres;
+#[cfg(test)]
+#[path = "../../../journal/tests/journal/cluster.rs"]
+#[expect(dead_code, reason = "the journal's own tests need more of it")]
+mod cluster;
 #[cfg(test)]
 mod rehearse;

@@ -102,18 +102,30 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
         std::fs::write(self.path("serin.toml"), text).unwrap();
     }
 
+    /// Puts the journal into a database, whose socket is in a folder. The configuration of before is kept beside it.
+    pub(crate) fn use_postgres(&self, socket: &Path) {
+        let text = std::fs::read_to_string(self.path("serin.toml")).unwrap();
+        std::fs::write(self.path("old.toml"), &text).unwrap();
+        let socket = socket.display();
+        let journal = format!(
+            "state = \"state\"\npostgres = {{ host = \"{socket}\", database = \"postgres\" }}"
+        );
+        let text = text.replace("path = \"journal.db\"", &journal);
+        std::fs::write(self.path("serin.toml"), text).unwrap();
+    }
+
     pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// Runs `serin`.
     pub(crate) fn serin(&self, words: &[&str]) -> Said {
-        let output = self.command(words).output().unwrap();
-        Said {
-            code: output.status.code().unwrap(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
+        Said::of(&mut self.command(words))
+    }
+
+    /// The same, with a variable of the environment.
+    pub(crate) fn serin_with(&self, name: &str, value: &str, words: &[&str]) -> Said {
+        Said::of(self.command(words).env(name, value))
     }
 
     /// Starts `serin`, and does not wait for it.
@@ -121,19 +133,34 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
         self.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
-        command.args(["--config", &self.path("serin.toml")]).args(words);
+        command.env("SERIN_CONFIG", self.path("serin.toml")).args(words);
         // The person, whoever runs the tests.
-        command.env_remove("SUDO_USER").env("USER", "mira").env("TZ", "UTC");
+        command
+            .env_remove("SUDO_USER")
+            .env_remove("PGPASSWORD")
+            .env("USER", "mira")
+            .env("TZ", "UTC");
         command.current_dir(Path::new("/"));
         command
     }
 
+    /// Starts `serin` with some variables, so that what it prints can be read while it goes on.
+    pub(crate) fn start_told_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Child {
+        let mut command = self.command(words);
+        command.envs(variables.iter().copied());
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
     /// Records a run of a plan that is nothing but a guard in production, which needs no host.
     pub(crate) async fn record(&self, stage: u32, queue: Option<Queue>) {
+        self.record_step(stage, queue, Action::Guard).await;
+    }
+
+    /// The same with another step.
+    pub(crate) async fn record_step(&self, stage: u32, queue: Option<Queue>, action: Action) {
         let config = serin_config::load(Path::new(&self.path("serin.toml"))).unwrap();
-        let action = Action::Guard;
         let guard = Step { id: StepId::new(stage, "environment", &action, None), action };
         let lane = Lane { subject: Subject::Environment, steps: vec![guard] };
         let stage = Stage {
@@ -178,6 +205,15 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
 }
 
 impl Said {
+    fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Checks how it ended, and that it says all of these.
     #[track_caller]
     pub(crate) fn is(&self, code: i32, words: &[&str]) {

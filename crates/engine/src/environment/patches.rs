@@ -8,6 +8,7 @@ use super::event::EnvironmentEvent;
 use super::refused::Refused;
 use super::state::EnvironmentState;
 use crate::run::IllegalEvent;
+use crate::transitions::{Arrow, Cause, Machine, State, arrow};
 use serin_model::{
     Action, DebVersion, FleetName, Held, HeldBy, HoldId, HostName, MidRun, PatchId, Plan, Sha256,
     Subject, Timestamp,
@@ -33,6 +34,13 @@ pub struct LedgerPatch {
     pub contained: BTreeMap<Sha256, DebVersion>,
     /// Who closed the entry, and why.
     pub closed: Option<(String, String)>,
+}
+
+impl LedgerPatch {
+    /// Returns the state that the table of transitions knows it by.
+    fn at(&self) -> State {
+        if self.closed.is_none() { State::Open } else { State::Closed }
+    }
 }
 
 impl EnvironmentState {
@@ -79,35 +87,55 @@ impl EnvironmentState {
     pub(super) fn apply_to_patches(
         &mut self,
         event: &EnvironmentEvent,
-    ) -> Result<(), IllegalEvent> {
-        if let EnvironmentEvent::PatchPlaced { id, fleets, incident, root, text, by, why } = event {
-            let known = self.patches.remove(id);
-            let known = known.filter(|known| known.closed.is_none());
-            let (mut all, contained) =
-                known.map(|known| (known.fleets, known.contained)).unwrap_or_default();
-            all.extend(fleets.iter().cloned());
-            let patch = LedgerPatch {
-                fleets: all,
-                incident: incident.clone(),
-                reason: why.clone(),
-                by: by.clone(),
-                root: root.clone(),
-                text: text.clone(),
-                contained,
-                closed: None,
+    ) -> Result<Option<Arrow>, IllegalEvent> {
+        let taken =
+            if let EnvironmentEvent::PatchPlaced { id, fleets, incident, root, text, by, why } =
+                event
+            {
+                let known = self.patches.get(id).filter(|known| known.closed.is_none()).cloned();
+                let (mut all, contained) =
+                    known.map(|known| (known.fleets, known.contained)).unwrap_or_default();
+                all.extend(fleets.iter().cloned());
+                let patch = LedgerPatch {
+                    fleets: all,
+                    incident: incident.clone(),
+                    reason: why.clone(),
+                    by: by.clone(),
+                    root: root.clone(),
+                    text: text.clone(),
+                    contained,
+                    closed: None,
+                };
+                self.patch_goes(id, Cause::PatchPlaced, patch)?
+            } else if let EnvironmentEvent::PatchContained { id, version, sha256 } = event {
+                let mut patch = self.known_patch(id)?;
+                patch.contained.insert(sha256.clone(), version.clone());
+                self.patch_goes(id, Cause::PatchContained, patch)?
+            } else if let EnvironmentEvent::PatchClosed { id, by, why } = event {
+                let closed = Some((by.clone(), why.clone()));
+                let patch = LedgerPatch { closed, ..self.known_patch(id)? };
+                self.patch_goes(id, Cause::PatchClosed, patch)?
+            } else {
+                return Ok(None);
             };
-            self.patches.insert(id.clone(), patch);
-        } else if let EnvironmentEvent::PatchContained { id, version, sha256 } = event {
-            self.open_patch(id)?.contained.insert(sha256.clone(), version.clone());
-        } else if let EnvironmentEvent::PatchClosed { id, by, why } = event {
-            self.open_patch(id)?.closed = Some((by.clone(), why.clone()));
-        }
-        Ok(())
+        Ok(Some(taken))
     }
 
-    fn open_patch(&mut self, id: &PatchId) -> Result<&mut LedgerPatch, IllegalEvent> {
-        let patch = self.patches.get_mut(id).filter(|patch| patch.closed.is_none());
-        patch.ok_or_else(|| IllegalEvent(format!("patch {} is not open", id.short())))
+    fn known_patch(&self, id: &PatchId) -> Result<LedgerPatch, IllegalEvent> {
+        let unknown = || IllegalEvent(format!("patch {} was never placed", id.short()));
+        self.patches.get(id).cloned().ok_or_else(unknown)
+    }
+
+    fn patch_goes(
+        &mut self,
+        id: &PatchId,
+        cause: Cause,
+        to: LedgerPatch,
+    ) -> Result<Arrow, IllegalEvent> {
+        let from = self.patches.get(id).map_or(State::Absent, LedgerPatch::at);
+        let taken = arrow(Machine::Patch, from, cause)?.leading(to.at())?;
+        self.patches.insert(id.clone(), to);
+        Ok(taken)
     }
 
     fn has(&self, patch: &PatchId, build: &Sha256) -> bool {

@@ -3,11 +3,12 @@
 use super::touches::concerns;
 use crate::event::Event;
 use crate::run::{Run, Status};
+use crate::transitions::State;
 use serin_model::{EnvironmentName, Held, MidRun, Reason};
 
 /// Decides on what holds an environment now, without what the run was let through.
 pub(crate) fn decide(run: &Run, environment: &EnvironmentName, held: &[Held]) -> Vec<Event> {
-    if !run.environments.contains_key(environment) {
+    if matches!(run.is_in(environment), State::Free | State::Behind) {
         return Vec::new();
     }
     let mut events = Vec::new();

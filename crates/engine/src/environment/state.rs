@@ -6,6 +6,7 @@ use super::event::EnvironmentEvent;
 use super::patches::LedgerPatch;
 use super::ramp::Ramp;
 use crate::run::IllegalEvent;
+use crate::transitions::{Arrow, Cause, Machine, State, arrow};
 use serin_model::{
     EnvironmentName, FleetName, Held, HeldBy, HoldId, MidRun, PatchId, RunId, Timestamp,
 };
@@ -72,6 +73,11 @@ pub struct Share {
 }
 
 impl Hold {
+    /// Returns the state that the table of transitions knows it by: its end by time is none of its own.
+    fn at(&self) -> State {
+        if self.lifted.is_none() { State::On } else { State::Lifted }
+    }
+
     /// Tells whether it holds at a time.
     pub fn is_on(&self, now: Timestamp) -> bool {
         self.lifted.is_none() && self.until.is_none_or(|until| now < until)
@@ -90,16 +96,17 @@ impl EnvironmentState {
         }
     }
 
-    /// Brings the state up to date with an event: live and on replay.
+    /// Brings the state up to date with an event: live and on replay. Returns the arrow that it takes, if it is about
+    /// something that has a state.
     ///
     /// # Errors
     /// When the event cannot follow those before it. The state is then unchanged.
-    pub fn apply(&mut self, event: &EnvironmentEvent) -> Result<(), IllegalEvent> {
+    pub fn apply(&mut self, event: &EnvironmentEvent) -> Result<Option<Arrow>, IllegalEvent> {
         match event {
             // What was asked and refused, and what was put right, leaves nothing behind but its record.
             EnvironmentEvent::Attempted { .. }
             | EnvironmentEvent::Refused { .. }
-            | EnvironmentEvent::DriftFixed { .. } => Ok(()),
+            | EnvironmentEvent::DriftFixed { .. } => Ok(None),
             EnvironmentEvent::HoldPlaced { id, fleet, reason, by, until, mid_run, patch } => {
                 if *id != self.next_hold() {
                     return Err(IllegalEvent(format!("{id} after {} holds", self.holds.len())));
@@ -113,17 +120,16 @@ impl EnvironmentState {
                     patch: patch.clone(),
                     lifted: None,
                 };
-                self.holds.insert(*id, hold);
-                Ok(())
+                Ok(Some(self.hold_goes(*id, Cause::HoldPlaced, hold)?))
             }
-            EnvironmentEvent::HoldLifted { id, by, why } => match self.holds.get_mut(id) {
-                Some(hold) if hold.lifted.is_none() => {
-                    hold.lifted = Some((by.clone(), why.clone()));
-                    Ok(())
-                }
-                Some(_) => Err(IllegalEvent(format!("{id} is lifted a second time"))),
-                None => Err(IllegalEvent(format!("{id} is lifted and was never placed"))),
-            },
+            EnvironmentEvent::HoldLifted { id, by, why } => {
+                let Some(known) = self.holds.get(id) else {
+                    return Err(IllegalEvent(format!("{id} is lifted and was never placed")));
+                };
+                let lifted = Some((by.clone(), why.clone()));
+                let hold = Hold { lifted, ..known.clone() };
+                Ok(Some(self.hold_goes(*id, Cause::HoldLifted, hold)?))
+            }
             EnvironmentEvent::PatchPlaced { .. }
             | EnvironmentEvent::PatchContained { .. }
             | EnvironmentEvent::PatchClosed { .. } => self.apply_to_patches(event),
@@ -135,17 +141,26 @@ impl EnvironmentState {
                     why: why.clone(),
                     second: second.clone(),
                 });
-                Ok(())
+                Ok(None)
             }
             EnvironmentEvent::ShareSet { fleet, ramp, by, why } => {
                 if ramp.from > 100 || ramp.to > 100 {
                     return Err(IllegalEvent(format!("a share of {}%", ramp.from.max(ramp.to))));
                 }
                 let share = Share { ramp: *ramp, by: by.clone(), why: why.clone() };
+                let known = self.shares.get(fleet).map_or(State::Absent, |_| State::Told);
+                let taken = arrow(Machine::Share, known, Cause::ShareSet)?.leading(State::Told)?;
                 self.shares.insert(fleet.clone(), share);
-                Ok(())
+                Ok(Some(taken))
             }
         }
+    }
+
+    fn hold_goes(&mut self, id: HoldId, cause: Cause, to: Hold) -> Result<Arrow, IllegalEvent> {
+        let from = self.holds.get(&id).map_or(State::Absent, Hold::at);
+        let taken = arrow(Machine::Hold, from, cause)?.leading(to.at())?;
+        self.holds.insert(id, to);
+        Ok(taken)
     }
 
     /// Returns everything that holds the environment at a time: holds, then the windows that the caller knows to be on.

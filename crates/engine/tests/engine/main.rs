@@ -12,6 +12,8 @@ mod world;
 #[cfg(test)]
 mod transitions;
 #[cfg(test)]
+mod legal;
+#[cfg(test)]
 mod rolling;
 #[cfg(test)]
 mod halting;

@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-fn id() -> PatchId {
+pub(crate) fn id() -> PatchId {
     "ef".repeat(32).parse::<Sha256>().unwrap().into()
 }
 
-fn new(fleets: &[&str]) -> NewPatch {
+pub(crate) fn new(fleets: &[&str]) -> NewPatch {
     NewPatch {
         id: id(),
         fleets: fleets.iter().map(|fleet| fleet.parse().unwrap()).collect(),
@@ -29,7 +29,9 @@ fn new(fleets: &[&str]) -> NewPatch {
 fn ask(state: &mut EnvironmentState, ask: Ask) -> Result<Vec<EnvironmentEvent>, Refused> {
     let asking = Asking { by: "mira".to_owned(), why: "a hole".to_owned(), ask };
     let decided = decide_environment(state, asking, NOW);
-    decided.events.iter().for_each(|event| state.apply(event).unwrap());
+    for event in &decided.events {
+        state.apply(event).unwrap();
+    }
     decided.refused.map_or(Ok(decided.events[1..].to_vec()), Err)
 }
 

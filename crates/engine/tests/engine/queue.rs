@@ -2,7 +2,7 @@
 
 use crate::installation::{Installation, of, to_main};
 use crate::world::World;
-use serin_engine::queue::{Busy, Known, LEFT_TO_PROMOTION, Turn, busy, turn};
+use serin_engine::queue::{Busy, Known, LEFT_TO_PROMOTION, Turn, ahead, busy, turn};
 use serin_engine::{Event, Run};
 use serin_model::{EnvironmentName, Queue, RunId, Timestamp, WhenBusy};
 use std::time::Duration;
@@ -75,6 +75,16 @@ fn turn_of(cases: &[Case], number: usize, now: u64) -> Turn {
     let runs: Vec<Known> = cases.iter().map(|case| case.known.clone()).collect();
     let Case { run, known } = &cases[number];
     turn((&known.id, run), &production(), &runs, at(now))
+}
+
+#[test]
+fn a_record_of_the_future_tells_of_a_clock_that_was_set_back() {
+    let over = finished(latest("ab"));
+    let all = [case("r-1", &over, (10, 20)), case("r-2", &over, (30, 3_640))];
+    let runs = all.map(|case| case.known);
+    assert_eq!(ahead(&runs, at(40)), Some((&of("r-2"), Duration::from_hours(1))));
+    assert_eq!(ahead(&runs, at(3_636)), None, "a clock that is put right while it runs");
+    assert_eq!(ahead(&runs, at(3_700)), None);
 }
 
 #[test]

@@ -49,7 +49,12 @@ fn roll_back(
         (host.clone(), known.unwrap_or_else(|| build(version.as_str())))
     };
     let hosts = way.hosts.iter().map(known).collect();
-    let back = Back { undoes: way.undoes, hosts, records: way.records };
+    let back = Back {
+        undoes: way.undoes,
+        hosts,
+        records: way.records,
+        out_of_service: way.out_of_service,
+    };
     let mut truth = world.truth.clone();
     let pipelines = pipelines();
     let recipes = Recipes { topology: &truth.topology, pipelines: &pipelines };
@@ -226,7 +231,9 @@ fn a_stage_that_wants_an_approval_waits_for_it_and_nothing_else_wants_one() {
     }
     assert_eq!(world.input(approve()), Err(serin_engine::Refusal::NothingToApprove), "halted");
     world.resume();
-    assert!(waits(&world));
+    while !waits(&world) {
+        assert!(world.turn());
+    }
     world.input(approve()).unwrap();
     world.drive();
     assert_eq!(world.run.status, Status::Finished);

@@ -22,12 +22,12 @@ fn promoted() -> World {
     World::new(truth)
 }
 
-fn step(run: &Run, wanted: impl Fn(&Action) -> bool) -> StepId {
+pub(crate) fn step(run: &Run, wanted: impl Fn(&Action) -> bool) -> StepId {
     let mut steps = run.plan.steps();
     steps.find(|(_, _, step)| wanted(&step.action)).unwrap().2.id.clone()
 }
 
-fn exposes(action: &Action) -> bool {
+pub(crate) fn exposes(action: &Action) -> bool {
     matches!(action, Action::Expose { .. })
 }
 
@@ -35,7 +35,7 @@ fn gives(action: &Action) -> bool {
     matches!(action, Action::SetShare { percent: 1.., .. })
 }
 
-fn exposing() -> World {
+pub(crate) fn exposing() -> World {
     let mut world = promoted();
     let expose = step(&world.run, exposes);
     world.until("it is exposed", |world| world.run.in_flight(&expose));
@@ -61,7 +61,7 @@ fn calm(world: &mut World) {
     world.alerts.insert(world.now.as_millis(), Verdict::Pass);
 }
 
-fn until_halted(world: &mut World) {
+pub(crate) fn until_halted(world: &mut World) {
     world.until("it has halted", |world| matches!(world.run.status, Status::Halted(_)));
 }
 

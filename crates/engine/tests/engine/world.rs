@@ -5,8 +5,8 @@
 
 use crate::installation::{Installation, of};
 use serin_engine::{
-    Command, Due, Effect, Event, Input, Mode, Outcome, Refusal, Run, StepState, View, Watch,
-    decide, due,
+    Arrow, Command, Due, Effect, Event, Input, Mode, Outcome, Refusal, Run, Status, StepState,
+    View, Watch, decide, due,
 };
 use serin_model::{
     Action, EnvironmentName, HostName, LbObservation, MigrationKind, Plan, Reason, StepId, Subject,
@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) truth: Installation,
     pub(crate) run: Run,
     pub(crate) events: Vec<Event>,
+    /// The arrows of the table of transitions that were taken.
+    pub(crate) taken: BTreeSet<Arrow>,
     pub(crate) now: Timestamp,
     pub(crate) view: View,
     /// Outcomes of attempts, in order; what is not here is `Done`.
@@ -71,6 +73,7 @@ impl World {
             truth,
             run: Run::new(&started).unwrap(),
             events: vec![started],
+            taken: BTreeSet::new(),
             now: Timestamp::from_millis(1_000_000),
             view: View::default(),
             script: BTreeMap::new(),
@@ -99,7 +102,7 @@ impl World {
 
     pub(crate) fn input(&mut self, input: Input) -> Result<(), Refusal> {
         for event in decide(&self.run, input, self.now)? {
-            self.run.apply(&event).unwrap();
+            self.taken.extend(self.run.apply(&event).unwrap());
             self.events.push(event);
         }
         Ok(())
@@ -116,7 +119,9 @@ impl World {
         self.input(Input::Command(Command::Halt(reason))).unwrap();
     }
 
+    /// Whoever lifts a halt is another process: the one that acted ended with the halt.
     pub(crate) fn resume(&mut self) {
+        self.adopt(self.run.term + 1);
         let (by, why) = ("ada".to_owned(), "fixed".to_owned());
         self.input(Input::Command(Command::Resume { by, why })).unwrap();
     }
@@ -164,6 +169,11 @@ impl World {
     pub(crate) fn turn(&mut self) -> bool {
         if !self.run.is_over() {
             self.input(Input::Tick).unwrap();
+        }
+        if let Status::Halted(_) = self.run.status {
+            // The process ends with the halt, and what it still watches with it.
+            self.in_flight.clear();
+            return false;
         }
         let due = self.due();
         let since = self.view.still_since.unwrap_or(self.now);

@@ -3,9 +3,10 @@
 //! A new journal is made complete under another name and then put in place, so that no process ever sees half of one,
 //! and a file that lost its contents is never taken for a new journal.
 
-use super::seal::{Seal, Sealer};
-use super::{failed, file_failed, rows, storage};
+use super::{failed, rows};
+use crate::failed::{file_failed, storage};
 use crate::port::JournalError;
+use crate::seal::{Seal, meta_seal};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -16,6 +17,9 @@ use std::time::Duration;
 ///
 /// 1 had no streams of environments: such a file is given them when it is opened.
 const FORMAT: u32 = 2;
+
+/// What stands in place of the format when the journal is elsewhere. A Serin that does not know this refuses it too.
+const MOVED: &str = "moved to ";
 
 /// The format before environments had streams, and how many of the tables it has.
 const WITHOUT_ENVIRONMENTS: (u32, usize) = (1, 6);
@@ -56,7 +60,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
     }
     check_schema(&connection, &SCHEMA)?;
     check_pages(&connection)?;
-    rows::check(&connection)?;
+    rows::contents(&connection)?;
     Ok(connection)
 }
 
@@ -130,6 +134,9 @@ fn read_format(connection: &Connection) -> Result<u32, JournalError> {
     if seal != meta_seal("format", &format) {
         return Err(JournalError::Damaged("its format is not what was written".to_owned()));
     }
+    if let Some(place) = format.strip_prefix(MOVED) {
+        return Err(JournalError::Moved(place.to_owned()));
+    }
     match format.parse() {
         Ok(found) if (WITHOUT_ENVIRONMENTS.0..=FORMAT).contains(&found) => Ok(found),
         Ok(found) if found > FORMAT => Err(JournalError::Newer { found, known: FORMAT }),
@@ -159,6 +166,26 @@ fn add_environments(connection: &Connection) -> Result<(), JournalError> {
     tx.commit().map_err(failed(what))
 }
 
+/// Makes sure that the journal is still in this file: a process that had it open would go on writing to it.
+pub(super) fn check_not_moved(connection: &Connection) -> Result<(), JournalError> {
+    let what = "read the journal's format";
+    let select = "SELECT value FROM meta WHERE name = 'format'";
+    let mut select = connection.prepare_cached(select).map_err(failed(what))?;
+    let format: String = select.query_row([], |row| row.get(0)).map_err(failed(what))?;
+    match format.strip_prefix(MOVED) {
+        Some(place) => Err(JournalError::Moved(place.to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// Says in the file that its journal is elsewhere.
+pub(super) fn say_moved(connection: &Connection, place: &str) -> Result<(), JournalError> {
+    let format = format!("{MOVED}{place}");
+    let sql = "UPDATE meta SET value = ?1, seal = ?2 WHERE name = 'format'";
+    let said = connection.execute(sql, rusqlite::params![format, meta_seal("format", &format)]);
+    said.map(drop).map_err(failed("say where the journal went"))
+}
+
 fn check_schema(connection: &Connection, wanted: &[&str]) -> Result<(), JournalError> {
     let what = "read the journal's tables";
     let mut select =
@@ -179,8 +206,4 @@ fn check_pages(connection: &Connection) -> Result<(), JournalError> {
         "ok" => Ok(()),
         _ => Err(JournalError::Damaged(checked.lines().collect::<Vec<_>>().join("; "))),
     }
-}
-
-fn meta_seal(name: &str, value: &str) -> Seal {
-    Sealer::new("meta").text(name).text(value).seal()
 }

@@ -2,14 +2,14 @@
 //!
 //! Every row is checked against its seal when it is read, also where it is only about to be replaced.
 
-use super::locks::LockFiles;
-use super::rows::{self, ClaimRow, CommandRow, EnvironmentRow, LeaseRow, RunRow};
-use super::{failed, setup, storage};
+use super::{failed, rows, setup};
 use crate::lease::{Attempt, Sighting};
+use crate::locks::LockFiles;
 use crate::port::{
     Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Holder, Inbox, JournalError,
     Lease, Record, RunSummary, Scope,
 };
+use crate::rows::{ClaimRow, CommandRow, EnvironmentRow, LeaseRow, RunRow, scope_name};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serin_model::{EnvironmentName, RunId, Timestamp};
 use std::collections::BTreeMap;
@@ -17,8 +17,8 @@ use std::path::Path;
 
 /// An open journal.
 pub(super) struct Store {
-    connection: Connection,
-    locks: LockFiles,
+    pub(super) connection: Connection,
+    pub(super) locks: LockFiles,
 }
 
 impl Store {
@@ -106,7 +106,7 @@ impl Store {
         holder: &Holder,
         silent: Option<&Sighting>,
     ) -> Result<Attempt, JournalError> {
-        let name = rows::scope_name(scope);
+        let name = scope_name(scope);
         let locks = &self.locks;
         let taken: Result<_, JournalError> = write(&mut self.connection, |tx| {
             let mut row = LeaseRow::find(tx, &name)?;
@@ -142,7 +142,7 @@ impl Store {
     }
 
     pub(super) fn release_lease(&mut self, lease: &Lease) -> Result<(), JournalError> {
-        let name = rows::scope_name(&lease.scope);
+        let name = scope_name(&lease.scope);
         write(&mut self.connection, |tx| {
             let mut row = LeaseRow::find(tx, &name)?;
             if row.epoch == lease.epoch && row.is_held() {
@@ -156,7 +156,7 @@ impl Store {
     }
 
     pub(super) fn holder(&mut self, scope: &Scope) -> Result<Option<(Holder, bool)>, JournalError> {
-        let name = rows::scope_name(scope);
+        let name = scope_name(scope);
         let row = LeaseRow::find(&self.connection, &name)?;
         let Some(holder) = row.holder()? else { return Ok(None) };
         Ok(Some((holder, self.locks.is_free(&name, row.epoch)?)))
@@ -190,19 +190,13 @@ impl Store {
         command: CommandId,
         answer: &str,
     ) -> Result<(), AppendError> {
-        let what = "answer a command";
         write(&mut self.connection, |tx| {
             current(tx, lease)?;
-            let row = CommandRow::find(tx, command)?;
-            let mut row = row.ok_or_else(|| storage(what, "there is no such command"))?;
-            match &row.answer {
-                Some(first) if first == answer => Ok(()),
-                Some(_) => Err(storage(what, "it has another answer").into()),
-                None => {
-                    row.answer = Some(answer.to_owned());
-                    Ok(row.store(tx)?)
-                }
+            let mut row = CommandRow::find(tx, command)?.ok_or_else(CommandRow::unknown)?;
+            if row.set_answer(answer)? {
+                row.store(tx)?;
             }
+            Ok(())
         })
     }
 
@@ -220,6 +214,7 @@ fn write<T, E: From<JournalError>>(
     let tx = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed("begin to write"))?;
+    setup::check_not_moved(&tx)?;
     let done = perform(&tx)?;
     tx.commit().map_err(failed("commit"))?;
     Ok(done)
@@ -227,7 +222,7 @@ fn write<T, E: From<JournalError>>(
 
 /// Returns the row of a lease that is current.
 fn current(tx: &Transaction<'_>, lease: &Lease) -> Result<LeaseRow, AppendError> {
-    let row = LeaseRow::find(tx, &rows::scope_name(&lease.scope))?;
+    let row = LeaseRow::find(tx, &scope_name(&lease.scope))?;
     if row.epoch == lease.epoch && row.is_held() {
         return Ok(row);
     }

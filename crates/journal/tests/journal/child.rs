@@ -1,9 +1,13 @@
 //! A second process: this test binary, started again, doing what it is told on its standard input.
 //!
-//! The first line is `append PATH` or `lease PATH MILLISECONDS`; each answer is one line.
+//! The first line is `append PLACE`, `lease PLACE MILLISECONDS` or `act CLUSTER MACHINE WORLD`; each answer is one line. A
+//! place is the path of a file, or `postgres:CLUSTER:MACHINE` with the folders of a server and of a machine's lock files.
 
 use crate::support::{at, holder, run, scope};
-use serin_journal::{Append, AppendError, Journal, LeaseRefused, SqliteJournal};
+use crate::{cluster, two_machines};
+use serin_journal::{
+    Append, AppendError, Journal, JournalError, LeaseRefused, PostgresJournal, SqliteJournal,
+};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
@@ -68,17 +72,32 @@ async fn does_what_it_is_told() {
     let mut orders = std::io::stdin().lines().map(Result::unwrap);
     let Some(first) = orders.next() else { return };
     match *first.split(' ').collect::<Vec<_>>() {
-        ["append", path] => append_for_ever(Path::new(path)).await,
-        ["lease", path, ttl] => {
-            lease(Path::new(path), Duration::from_millis(ttl.parse().unwrap()), orders).await;
+        ["append", place] => append_for_ever(place).await,
+        ["lease", place, ttl] => {
+            lease(place, Duration::from_millis(ttl.parse().unwrap()), orders).await;
+        }
+        ["act", cluster, machine, world] => {
+            let (cluster, machine) = (Path::new(cluster), Path::new(machine));
+            two_machines::act(cluster, machine, Path::new(world)).await;
         }
         _ => panic!("no such order: {first}"),
     }
 }
 
-async fn append_for_ever(path: &Path) {
-    let journal = SqliteJournal::open(path).unwrap();
-    let run = run("r-1");
+/// Opens the journal of a place.
+async fn open(place: &str) -> Box<dyn Journal> {
+    match *place.split(':').collect::<Vec<_>>() {
+        ["postgres", cluster, machine] => {
+            let settings = cluster::settings(Path::new(cluster), Path::new(machine));
+            Box::new(PostgresJournal::open(settings).await.unwrap())
+        }
+        _ => Box::new(SqliteJournal::open(Path::new(place)).unwrap()),
+    }
+}
+
+async fn append_for_ever(place: &str) {
+    let journal = open(place).await;
+    let (run, is_shared) = (run("r-1"), place.starts_with("postgres:"));
     let mut last = u64::try_from(journal.read(&run, 0).await.unwrap().len()).unwrap();
     loop {
         // Of different lengths, so that the log's pages fill up at different moments.
@@ -92,13 +111,23 @@ async fn append_for_ever(path: &Path) {
             leases: &[],
             claims: &[],
         };
-        last = journal.append(&append).await.unwrap();
-        say(&last.to_string());
+        match journal.append(&append).await {
+            Ok(appended) => {
+                last = appended;
+                say(&last.to_string());
+            }
+            // Nobody can say whether it was written: what is there says it. A server may be away for long.
+            Err(AppendError::Journal(JournalError::Storage { .. })) if is_shared => {
+                while let Err(JournalError::Storage { .. }) = journal.read(&run, 0).await {}
+                last = u64::try_from(journal.read(&run, 0).await.unwrap().len()).unwrap();
+            }
+            Err(error) => panic!("{error:?}"),
+        }
     }
 }
 
-async fn lease(path: &Path, ttl: Duration, orders: impl Iterator<Item = String>) {
-    let journal = SqliteJournal::open(path).unwrap();
+async fn lease(place: &str, ttl: Duration, orders: impl Iterator<Item = String>) {
+    let journal = open(place).await;
     let me = holder(std::process::id());
     let lease = match journal.take_lease(&scope("staging"), &me, ttl).await {
         Ok(lease) => lease,
@@ -109,7 +138,7 @@ async fn lease(path: &Path, ttl: Duration, orders: impl Iterator<Item = String>)
     for order in orders {
         let outcome = match order.as_str() {
             "beat" => journal.beat(&lease).await,
-            "append" => append_under(&journal, &lease).await,
+            "append" => append_under(journal.as_ref(), &lease).await,
             _ => panic!("no such order: {order}"),
         };
         match outcome {
@@ -121,7 +150,7 @@ async fn lease(path: &Path, ttl: Duration, orders: impl Iterator<Item = String>)
 }
 
 async fn append_under(
-    journal: &SqliteJournal,
+    journal: &dyn Journal,
     lease: &serin_journal::Lease,
 ) -> Result<(), AppendError> {
     let append = Append {
@@ -135,7 +164,8 @@ async fn append_under(
     journal.append(&append).await.map(drop)
 }
 
-fn say(answer: &str) {
+/// Writes an answer.
+pub(crate) fn say(answer: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{MARK}{answer}").unwrap();
     out.flush().unwrap();

@@ -3,6 +3,7 @@
 //! Each test gets a place where several processes meet. What only one implementation has (files, faults on demand) is
 //! tested elsewhere.
 
+use crate::cluster::Cluster;
 use crate::support::{Folder, Memory, at, environment, holder, run, scope, texts};
 use serin_journal::{
     Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Journal, JournalError, Lease,
@@ -15,7 +16,7 @@ trait Place: Sync {
     type Process: Journal;
 
     /// Starts a process.
-    fn process(&self) -> Self::Process;
+    fn process(&self) -> impl Future<Output = Self::Process> + Send;
 
     /// Kills a process as `kill -9` does: it gives nothing back.
     fn kill(&self, process: Self::Process);
@@ -25,7 +26,7 @@ trait Place: Sync {
 }
 
 async fn runs_are_numbered_in_order_and_listed_newest_first(place: &impl Place) {
-    let (one, two) = (place.process(), place.process());
+    let (one, two) = (place.process().await, place.process().await);
     assert_eq!(one.create_run("first", at(10)).await.unwrap(), run("r-1"));
     assert_eq!(two.create_run("second", at(20)).await.unwrap(), run("r-2"));
     let runs = one.runs().await.unwrap();
@@ -34,7 +35,7 @@ async fn runs_are_numbered_in_order_and_listed_newest_first(place: &impl Place) 
 }
 
 async fn records_are_read_back_in_order_by_every_process(place: &impl Place) {
-    let (one, two) = (place.process(), place.process());
+    let (one, two) = (place.process().await, place.process().await);
     let id = one.create_run("a", at(1)).await.unwrap();
     let (two_records, one_record) = (texts(&["b", "ü\0\n"]), texts(&["d"]));
     let append = Append { at: at(2), ..plain(&id, 1, &two_records) };
@@ -50,7 +51,7 @@ async fn records_are_read_back_in_order_by_every_process(place: &impl Place) {
 }
 
 async fn a_run_that_does_not_exist_is_named(place: &impl Place) {
-    let one = place.process();
+    let one = place.process().await;
     for id in [run("r-1"), run("r-01"), run("x"), run("r-99999999999999999999")] {
         let refused = one.read(&id, 0).await.unwrap_err();
         assert!(matches!(refused, JournalError::NoSuchRun(named) if named == id));
@@ -62,7 +63,7 @@ async fn a_run_that_does_not_exist_is_named(place: &impl Place) {
 }
 
 async fn an_append_that_expects_other_records_writes_nothing(place: &impl Place) {
-    let one = place.process();
+    let one = place.process().await;
     let id = one.create_run("a", at(1)).await.unwrap();
     for expected in [0, 2] {
         let claims = [ClaimChange::Take(environment("staging"))];
@@ -78,7 +79,7 @@ async fn an_append_that_expects_other_records_writes_nothing(place: &impl Place)
 }
 
 async fn of_many_appends_at_once_one_wins_each_number(place: &impl Place) {
-    let (one, two) = (place.process(), place.process());
+    let (one, two) = (place.process().await, place.process().await);
     let id = one.create_run("a", at(1)).await.unwrap();
     for expected in 1..6 {
         let (left, right) = (texts(&["left"]), texts(&["right"]));
@@ -90,7 +91,7 @@ async fn of_many_appends_at_once_one_wins_each_number(place: &impl Place) {
 }
 
 async fn an_append_under_a_lost_lease_writes_nothing(place: &impl Place) {
-    let (one, two) = (place.process(), place.process());
+    let (one, two) = (place.process().await, place.process().await);
     let id = one.create_run("a", at(1)).await.unwrap();
     let run_lease = take(&one, "run r-1", place).await;
     let lost = take(&one, "staging", place).await;
@@ -108,7 +109,7 @@ async fn an_append_under_a_lost_lease_writes_nothing(place: &impl Place) {
 }
 
 async fn a_process_that_lost_its_lease_can_neither_beat_nor_answer_nor_release(place: &impl Place) {
-    let (one, two) = (place.process(), place.process());
+    let (one, two) = (place.process().await, place.process().await);
     let lost = take(&one, "staging", place).await;
     let current = two.take_lease(&scope("staging"), &holder(2), place.ttl()).await.unwrap();
     let command = one.send(&environment("staging"), "halt", at(1)).await.unwrap();
@@ -123,7 +124,7 @@ async fn a_process_that_lost_its_lease_can_neither_beat_nor_answer_nor_release(p
 }
 
 async fn a_released_lease_fences_too(place: &impl Place) {
-    let one = place.process();
+    let one = place.process().await;
     let id = one.create_run("a", at(1)).await.unwrap();
     let lease = take(&one, "staging", place).await;
     one.release_lease(&lease).await.unwrap();
@@ -135,7 +136,7 @@ async fn a_released_lease_fences_too(place: &impl Place) {
 }
 
 async fn lease_numbers_count_up_for_each_scope_alone(place: &impl Place) {
-    let (one, two) = (place.process(), place.process());
+    let (one, two) = (place.process().await, place.process().await);
     for expected in 1..4 {
         let lease = take(&one, "staging", place).await;
         assert_eq!(lease, Lease { scope: scope("staging"), epoch: expected });
@@ -148,7 +149,7 @@ async fn lease_numbers_count_up_for_each_scope_alone(place: &impl Place) {
 }
 
 async fn a_dead_holder_is_replaced_at_once(place: &impl Place) {
-    let (one, two) = (place.process(), place.process());
+    let (one, two) = (place.process().await, place.process().await);
     let lease = take(&one, "staging", place).await;
     assert_eq!(two.holder(&scope("staging")).await.unwrap(), Some((holder(1), false)));
     place.kill(one);
@@ -161,7 +162,7 @@ async fn a_dead_holder_is_replaced_at_once(place: &impl Place) {
 }
 
 async fn a_silent_holder_is_replaced_after_a_whole_time_to_live(place: &impl Place) {
-    let (one, two) = (place.process(), place.process());
+    let (one, two) = (place.process().await, place.process().await);
     let lease = take(&one, "staging", place).await;
     one.beat(&lease).await.unwrap();
     let started = tokio::time::Instant::now();
@@ -171,7 +172,7 @@ async fn a_silent_holder_is_replaced_after_a_whole_time_to_live(place: &impl Pla
 }
 
 async fn a_holder_that_beats_is_never_replaced(place: &impl Place) {
-    let (one, two) = (place.process(), place.process());
+    let (one, two) = (place.process().await, place.process().await);
     let lease = take(&one, "staging", place).await;
     let beating = async {
         loop {
@@ -191,7 +192,7 @@ async fn a_holder_that_beats_is_never_replaced(place: &impl Place) {
 }
 
 async fn the_death_of_an_earlier_holder_says_nothing_about_the_present_one(place: &impl Place) {
-    let (one, two, three) = (place.process(), place.process(), place.process());
+    let (one, two, three) = (place.process().await, place.process().await, place.process().await);
     take(&one, "staging", place).await;
     let lease = two.take_lease(&scope("staging"), &holder(2), place.ttl()).await.unwrap();
     place.kill(one);
@@ -203,7 +204,7 @@ async fn the_death_of_an_earlier_holder_says_nothing_about_the_present_one(place
 }
 
 async fn of_two_takers_at_once_one_gets_the_lease(place: &impl Place) {
-    let (one, two, three) = (place.process(), place.process(), place.process());
+    let (one, two, three) = (place.process().await, place.process().await, place.process().await);
     take(&one, "staging", place).await;
     let (scope, ttl) = (scope("staging"), place.ttl());
     let (holder_two, holder_three) = (holder(2), holder(3));
@@ -216,7 +217,7 @@ async fn of_two_takers_at_once_one_gets_the_lease(place: &impl Place) {
 }
 
 async fn an_environment_belongs_to_one_run_at_most(place: &impl Place) {
-    let one = place.process();
+    let one = place.process().await;
     let first = one.create_run("a", at(1)).await.unwrap();
     let second = one.create_run("a", at(1)).await.unwrap();
     let (staging, production) = (environment("staging"), environment("production"));
@@ -243,13 +244,13 @@ async fn an_environment_belongs_to_one_run_at_most(place: &impl Place) {
     let append = Append { claims: &take_both, ..plain(&second, 2, &records) };
     one.append(&append).await.unwrap();
     let both = [(staging, second.clone()), (production, second)].into();
-    assert_eq!(place.process().claims().await.unwrap(), both);
+    assert_eq!(place.process().await.claims().await.unwrap(), both);
 }
 
 async fn the_records_of_an_environment_are_its_own_and_read_back_by_every_process(
     place: &impl Place,
 ) {
-    let (one, two) = (place.process(), place.process());
+    let (one, two) = (place.process().await, place.process().await);
     let (staging, production) = (environment("staging"), environment("production"));
     assert_eq!(one.read_environment(&staging, 0).await.unwrap(), []);
     let (first, second, other) = (texts(&["a", "ü\0\n"]), texts(&["c"]), texts(&["d"]));
@@ -270,7 +271,7 @@ async fn the_records_of_an_environment_are_its_own_and_read_back_by_every_proces
 }
 
 async fn an_append_to_an_environment_without_its_current_lease_writes_nothing(place: &impl Place) {
-    let (one, two) = (place.process(), place.process());
+    let (one, two) = (place.process().await, place.process().await);
     let staging = environment("staging");
     let records = texts(&["a"]);
     let never = Lease { scope: scope("staging"), epoch: 0 };
@@ -292,7 +293,7 @@ async fn an_append_to_an_environment_without_its_current_lease_writes_nothing(pl
 }
 
 async fn an_append_to_an_environment_that_expects_other_records_writes_nothing(place: &impl Place) {
-    let one = place.process();
+    let one = place.process().await;
     let staging = environment("staging");
     let lease = take(&one, "staging", place).await;
     let records = texts(&["a", "b"]);
@@ -308,7 +309,7 @@ async fn an_append_to_an_environment_that_expects_other_records_writes_nothing(p
 }
 
 async fn a_command_waits_in_its_inbox_until_it_is_answered_once(place: &impl Place) {
-    let (one, two) = (place.process(), place.process());
+    let (one, two) = (place.process().await, place.process().await);
     let staging = environment("staging");
     let halt = two.send(&staging, "halt", at(5)).await.unwrap();
     let resume = two.send(&staging, "resume", at(6)).await.unwrap();
@@ -368,6 +369,12 @@ macro_rules! contract {
                 super::$claim(&crate::support::Folder::default()).await;
             })*
         }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$claim(&crate::cluster::Cluster::start().await).await;
+            })*
+        }
     };
 }
 
@@ -396,7 +403,7 @@ contract! {
 impl Place for Memory {
     type Process = serin_journal::MemoryJournal;
 
-    fn process(&self) -> Self::Process {
+    async fn process(&self) -> Self::Process {
         self.0.another_process()
     }
 
@@ -412,11 +419,28 @@ impl Place for Memory {
 impl Place for Folder {
     type Process = serin_journal::SqliteJournal;
 
-    fn process(&self) -> Self::Process {
+    async fn process(&self) -> Self::Process {
         self.open()
     }
 
     /// Closing its files is what the kernel does for a process that is killed.
+    fn kill(&self, process: Self::Process) {
+        drop(process);
+    }
+
+    fn ttl(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+}
+
+impl Place for Cluster {
+    type Process = serin_journal::PostgresJournal;
+
+    async fn process(&self) -> Self::Process {
+        self.open().await
+    }
+
+    /// Closing its files and its connection is what the kernel does for a process that is killed.
     fn kill(&self, process: Self::Process) {
         drop(process);
     }

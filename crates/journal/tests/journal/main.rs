@@ -9,6 +9,18 @@ mod processes;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod connection;
+#[cfg(test)]
+mod moving;
+#[cfg(test)]
+mod two_machines;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod cable;
+#[cfg(test)]
 mod child;
 #[cfg(test)]
 mod support;

@@ -28,6 +28,28 @@ impl Stages<'_> {
         (!lanes.is_empty()).then(|| phase("start config management elsewhere", lanes))
     }
 
+    /// Puts hosts into service again that the runs which are undone had drained and then did not change, so that there is
+    /// capacity before others are taken out. One that does not run well stays out, and the sweep names it.
+    pub(crate) fn back_in_service(&self) -> Option<Phase> {
+        let back = self.request.back?;
+        let left = |host: &&Host| {
+            back.out_of_service.contains(&host.name)
+                && !back.hosts.contains_key(&host.name)
+                && !host.servers.iter().all(|server| self.is_up(server))
+                && self.runs_what_it_has(host)
+        };
+        let hosts: Vec<&Host> =
+            self.environment.hosts().map(|(_, host)| host).filter(left).collect();
+        let lanes = self.each(&hosts, |_| vec![Action::Ready]);
+        (!lanes.is_empty()).then(|| phase("into service again", lanes))
+    }
+
+    fn runs_what_it_has(&self, host: &Host) -> bool {
+        let Some(seen) = self.seen(&host.name) else { return false };
+        let mut services = self.request.topology.roles_of(host).flat_map(|role| &role.services);
+        seen.installed().is_some_and(|version| services.all(|s| seen.runs(&s.name, version)))
+    }
+
     /// Tells whether a host has what its fleet's record says once the plan is done.
     fn has_recorded(&self, fleet: &Fleet, host: &Host) -> bool {
         let record = self.to_record(fleet).cloned().or_else(|| self.recorded(fleet));

@@ -88,26 +88,37 @@ impl Stages<'_> {
         phases
     }
 
-    /// What must run the build when this environment is left.
+    /// The environment is asked as a whole before something that cannot be undone.
+    pub(crate) fn look_again(&self) -> Phase {
+        let sweep = Action::Sweep { intended: self.intended() };
+        let lane = self.distinct(Subject::Environment, vec![(sweep, Some("before"))]);
+        phase("a look at every host", vec![lane])
+    }
+
+    /// What must run the build when this stage has done its work.
     fn intended(&self) -> Vec<(FleetName, RoleName)> {
         let stages = self.request.pipeline.stages.iter().take(self.index + 1);
         let mut intended = BTreeSet::new();
         for stage in stages.filter(|stage| stage.environment == self.spec.environment) {
+            intended
+                .extend(stage.exposure.iter().flat_map(|exposed| self.roles_of(&exposed.fleet)));
             match &stage.work {
                 WorkSpec::Roles(roles) => {
                     intended.extend(roles.iter().map(|role| (stage.fleet.clone(), role.clone())));
                 }
-                WorkSpec::Migrations | WorkSpec::DeployHost => intended.extend(self.migrated()),
-                WorkSpec::Patch => {
-                    let fleet = self.environment.fleets.get(&stage.fleet);
-                    let hosts = fleet.into_iter().flat_map(|fleet| fleet.hosts.values());
-                    let roles = hosts.flat_map(|host| &host.roles);
-                    intended.extend(roles.map(|role| (stage.fleet.clone(), role.clone())));
-                }
-                WorkSpec::PostDeploymentMigrations => {}
+                WorkSpec::Migrations
+                | WorkSpec::PostDeploymentMigrations
+                | WorkSpec::DeployHost => intended.extend(self.migrated()),
+                WorkSpec::Patch => intended.extend(self.roles_of(&stage.fleet)),
             }
         }
         intended.into_iter().collect()
+    }
+
+    /// Every role of a fleet of this environment.
+    fn roles_of(&self, fleet: &FleetName) -> Vec<(FleetName, RoleName)> {
+        let hosts = self.environment.fleets.get(fleet).into_iter().flat_map(|f| f.hosts.values());
+        hosts.flat_map(|h| &h.roles).map(|role| (fleet.clone(), role.clone())).collect()
     }
 
     /// The deploy host's role, unless it has services, which migrations leave as they are.

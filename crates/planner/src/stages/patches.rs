@@ -3,7 +3,8 @@
 use super::{Stages, phase};
 use crate::report::{Note, PlanError, PlanReport};
 use serin_model::{
-    Action, Host, Overlay, Pace, PatchDirection, Patching, Phase, RoleName, ServiceName, Subject,
+    Action, Host, HostObservation, Overlay, Pace, PatchDirection, Patching, Phase, RoleName,
+    ServiceName, Subject,
 };
 use std::collections::BTreeSet;
 
@@ -19,8 +20,18 @@ impl Stages<'_> {
         if !done.is_empty() {
             report.notes.push(Note::HostsDone { stage: self.spec.number, count: done.len() });
         }
+        // A run that was given up may have left config management stopped on hosts that are as they should be.
+        let recorded = self.recorded(self.fleet);
+        let left = |host: &&Host| {
+            !hosts.iter().any(|own| own.name == host.name)
+                && self.is_stopped(host)
+                && recorded.is_some()
+                && self.seen(&host.name).and_then(HostObservation::installed) == recorded.as_ref()
+        };
+        let left: Vec<&Host> = self.fleet.hosts.values().filter(left).collect();
         if hosts.is_empty() {
-            return Ok(Vec::new());
+            let start = (!left.is_empty()).then(|| self.start_config_management(self.fleet, &left));
+            return Ok(start.flatten().into_iter().collect());
         }
         let mut prepare = Vec::new();
         let mut change = Vec::new();
@@ -47,7 +58,8 @@ impl Stages<'_> {
         let mut phases = self.stop_and_record(&hosts, report);
         phases.push(phase("checks", prepare));
         phases.push(phase("patch", change));
-        phases.extend(self.start_config_management(self.fleet, &hosts));
+        let to_start: Vec<&Host> = hosts.iter().copied().chain(left).collect();
+        phases.extend(self.start_config_management(self.fleet, &to_start));
         Ok(phases)
     }
 

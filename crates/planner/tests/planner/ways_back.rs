@@ -30,7 +30,12 @@ fn go_back(installation: &mut Installation, pace: Pace) {
         installation.observed.hosts[name].installed() == Some(&installation.build.version)
     });
     let records = ["main", "canary"].map(|fleet| (of("production"), of(fleet), of("1.0"))).to_vec();
-    let back = Back { undoes: [of("r-1")].into(), hosts: hosts.collect(), records };
+    let back = Back {
+        undoes: [of("r-1")].into(),
+        hosts: hosts.collect(),
+        records,
+        out_of_service: [].into(),
+    };
     let recipes = Recipes { topology: &installation.topology, pipelines: &pipelines };
     installation.pipeline = recipes.rollback(of("rollback"), &back, pace);
     (installation.pace, installation.back) = (pace, Some(back));
@@ -104,6 +109,7 @@ fn a_host_that_no_pipeline_names_goes_back_all_the_same() {
         undoes: [of("r-1")].into(),
         hosts: [(host.clone(), build("1.0"))].into(),
         records: Vec::new(),
+        out_of_service: [].into(),
     };
     let recipes = Recipes { topology: &installation.topology, pipelines: &pipelines };
     installation.pipeline = recipes.rollback(of("rollback"), &back, Pace::Careful);

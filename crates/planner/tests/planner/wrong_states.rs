@@ -3,7 +3,7 @@
 use crate::golden::{SMALL, request};
 use crate::installation::{Installation, OLD, of, running};
 use crate::render;
-use serin_model::{Action, AdminState, ConfigManagementState, PackageState};
+use serin_model::{AdminState, ConfigManagementState, PackageState};
 use serin_planner::plan;
 
 /// An installation after a whole pipeline has succeeded, in which then something went wrong.
@@ -23,8 +23,14 @@ fn put_right(host: &str, drift: impl FnOnce(&mut Installation)) -> Vec<String> {
     let (plan, _) = plan(request(&installation)).unwrap();
     let stages: Vec<u32> = plan.stages.iter().map(|stage| stage.number).collect();
     assert_eq!(stages.len(), 1, "only the host's own stage is planned, not {stages:?}");
-    let last = plan.steps().filter(|(_, _, s)| matches!(s.action, Action::Sweep { .. })).count();
-    assert_eq!(last, 1, "the environment is asked as a whole before the plan is done");
+    let phases = plan.stages.iter().flat_map(|stage| &stage.phases);
+    let last = phases.filter(|phase| phase.title == "final sweep").flat_map(|phase| &phase.lanes);
+    let last = last.flat_map(|lane| &lane.steps).map(|step| step.action.name());
+    assert_eq!(
+        last.collect::<Vec<_>>(),
+        ["sweep"],
+        "the environment is asked as a whole before the plan is done"
+    );
     render::of_subject(&plan, host)
 }
 

@@ -67,7 +67,9 @@ impl Stream {
         at: Timestamp,
     ) -> Result<(), RecordError> {
         let mut after = self.state.clone();
-        events.iter().try_for_each(|event| after.apply(event))?;
+        for event in events {
+            after.apply(event)?;
+        }
         let records = events.iter().map(records::write_environment).collect::<Result<Vec<_>, _>>();
         let records = records.map_err(|error| IllegalEvent(error.to_string()))?;
         let append = EnvironmentAppend {

@@ -2,6 +2,7 @@
 
 use super::plans::With;
 use super::{AfterHalt, Ending, MOST_CONTROLLERS, Report, Scenario, Sim, in_virtual_time};
+use crate::checker::Checker;
 use crate::installation;
 use serin_engine::{Command, History, NoWayBack, Run, Scope, WayBack};
 use serin_journal::Journal;
@@ -43,7 +44,10 @@ impl Sim {
         match &ending {
             Ending::Finished => world.check_back(&environment),
             other @ (Ending::Halted(..) | Ending::Cancelled | Ending::Wrong(_)) => {
-                world.violation(format!("the rollback did not finish: {other:?}"));
+                world.violation(
+                    Checker::Scenario,
+                    format!("the rollback did not finish: {other:?}"),
+                );
             }
         }
         drop(world);
@@ -58,7 +62,7 @@ impl Sim {
             Ok(way) => Some((environment, way)),
             Err(NoWayBack::NothingChanged | NoWayBack::PointOfNoReturn { .. }) => None,
             Err(other) => {
-                self.shared.now().violation(other.to_string());
+                self.shared.now().violation(Checker::Scenario, other.to_string());
                 None
             }
         }
@@ -83,7 +87,12 @@ impl Sim {
     pub(crate) async fn plan_back(&self, way: WayBack, pace: Pace) -> Result<Plan, String> {
         let old = installation::old_build;
         let hosts = way.hosts.into_iter().map(|(host, version)| (host, old(version))).collect();
-        let back = Back { undoes: way.undoes, hosts, records: way.records };
+        let back = Back {
+            undoes: way.undoes,
+            hosts,
+            records: way.records,
+            out_of_service: way.out_of_service,
+        };
         let recipe = self.recipes().rollback(installation::name("rollback"), &back, pace);
         // Only a record may have been changed, and no host yet.
         let recorded = || back.records.first().map(|(_, _, version)| old(version.clone()));

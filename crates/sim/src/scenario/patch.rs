@@ -1,12 +1,12 @@
 //! Patches: a run about one and nothing else, on everything that an environment runs.
 
 use super::{Ending, Report, Scenario, Sim, in_virtual_time};
+use crate::checker::Checker;
 use crate::installation;
 use serin_model::{
     Build, EnvironmentName, FileChange, Overlay, Pace, Patch, PatchDirection, PatchId, PatchedFile,
     Patching, PlacedOverlay, Plan, Sha256,
 };
-use serin_planner::Recipes;
 use serin_runtime::perform::observe_environments;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ impl Sim {
         };
         let mut world = self.shared.now();
         match &ending {
-            Ending::Wrong(why) => world.violation(why.clone()),
+            Ending::Wrong(why) => world.violation(Checker::Scenario, why.clone()),
             Ending::Finished => world.check_patched(&production(), &id()),
             Ending::Halted(..) | Ending::Cancelled => {}
         }
@@ -47,27 +47,28 @@ impl Sim {
         self.record_run(plan).await
     }
 
-    async fn plan_patch(&self, pace: Pace, direction: PatchDirection) -> Result<Plan, String> {
-        let topology = installation::topology();
+    pub(crate) async fn plan_patch(
+        &self,
+        pace: Pace,
+        direction: PatchDirection,
+    ) -> Result<Plan, String> {
+        let topology = &self.setting.topology;
         let environment = topology.environments.get(&production()).ok_or("no production")?;
         let build = Build {
             version: installation::name(installation::OLD),
             sha256: installation::name(&"cd".repeat(32)),
             ..installation::build()
         };
-        let pipeline = installation::pipeline();
-        let pipelines = BTreeMap::from([(pipeline.name.clone(), pipeline)]);
-        let recipes = Recipes { topology: &topology, pipelines: &pipelines };
-        let recipe = recipes.patch(installation::name("patch"), environment, None, pace);
+        let recipe = self.recipes().patch(installation::name("patch"), environment, None, pace);
         let hosts = environment.hosts().map(|(_, host)| (host.name.clone(), build.clone()));
         let (hosts, verified) = (hosts.collect(), BTreeSet::new());
         let patching = Patching { patch: id(), direction, hosts, verified };
         let fleets = environment.fleets.keys().cloned().collect();
         let overlays =
             [PlacedOverlay { environment: production(), fleets, overlay: overlay(&build) }];
-        let observed = observe_environments(&self.ports(), &topology, [environment]).await;
+        let observed = observe_environments(&self.ports(), topology, [environment]).await;
         let request = serin_planner::Request {
-            topology: &topology,
+            topology,
             pipeline: &recipe,
             build: &build,
             observed: &observed,
@@ -89,7 +90,7 @@ fn production() -> EnvironmentName {
     installation::name("production")
 }
 
-fn id() -> PatchId {
+pub(crate) fn id() -> PatchId {
     installation::name::<Sha256>(&"ef".repeat(32)).into()
 }
 

@@ -2,6 +2,7 @@
 
 use super::plans::With;
 use super::{Ending, Report, Scenario, Sim, in_virtual_time};
+use crate::checker::Checker;
 use crate::installation;
 use serin_model::Pace;
 use std::collections::BTreeSet;
@@ -25,7 +26,7 @@ impl Sim {
             Err(why) => Ending::Wrong(why),
         };
         if let Ending::Wrong(why) = &ending {
-            self.shared.now().violation(why.clone());
+            self.shared.now().violation(Checker::Scenario, why.clone());
         }
         Report { ending, halts, ..self.report() }
     }

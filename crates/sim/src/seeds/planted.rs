@@ -1,8 +1,9 @@
 //! Bugs that are planted to prove that the checkers see them: each is what a mistake of the planner, the engine's
 //! callers or an adapter would look like from outside. Nothing outside the simulator can reach them.
 
+use crate::checker::Checker;
 use crate::installation::{self, OLD};
-use serin_engine::WayBack;
+use serin_engine::{Event, WayBack};
 use serin_model::{Action, Environment, Limit, MigrationKind, Plan, Step, Topology};
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ pub enum Planted {
     KeepsShare,
     /// Migrations before the new code are left out.
     NoMigrations,
-    /// Post-deployment migrations come before the last hosts.
+    /// Post-deployment migrations come before the last hosts, without a look at them.
     PostDeploymentFirst,
     /// A rollback goes past the point of no return.
     NoPointOfNoReturn,
@@ -35,11 +36,29 @@ pub enum Planted {
     DropsAppends,
     /// What is installed is installed once more.
     InstallsTwice,
+    /// Backends may be left without a server.
+    EmptiesBackends,
+    /// A package that is half there is taken for whole.
+    TakesBrokenForWhole,
+    /// A failure is recorded without the halt that it asks for.
+    ForgetsHalts,
+    /// That fences are raised is not recorded.
+    DropsFences,
+    /// An attempt is made that nobody recorded.
+    ActsUnrecorded,
+    /// HAProxy is told about one server too many.
+    TellsOthers,
+    /// HAProxy is not told again what a reload made it forget.
+    ForgetsToRedrain,
+    /// Config management is not started again.
+    LeavesConfigManagement,
+    /// QA is read as failed, whatever it says.
+    FailsQa,
 }
 
 impl Planted {
     /// Every planted bug.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 22] = [
         Self::NoBudget,
         Self::NoDrain,
         Self::KeepsShare,
@@ -53,7 +72,68 @@ impl Planted {
         Self::RaisesNoFence,
         Self::DropsAppends,
         Self::InstallsTwice,
+        Self::EmptiesBackends,
+        Self::TakesBrokenForWhole,
+        Self::ForgetsHalts,
+        Self::DropsFences,
+        Self::ActsUnrecorded,
+        Self::TellsOthers,
+        Self::ForgetsToRedrain,
+        Self::LeavesConfigManagement,
+        Self::FailsQa,
     ];
+
+    /// Returns the checker that it proves: the first to speak in some history.
+    pub fn proves(self) -> Checker {
+        match self {
+            Self::NoBudget | Self::NoReady => Checker::Budget,
+            Self::EmptiesBackends => Checker::LastServer,
+            Self::NoDrain => Checker::Rotation,
+            Self::TakesBrokenForWhole => Checker::Fit,
+            Self::SeesNoAlerts => Checker::Passed,
+            Self::ForgetsHalts => Checker::Order,
+            Self::DropsFences => Checker::Transitions,
+            Self::KeepsShare => Checker::Share,
+            Self::NoMigrations => Checker::Migrated,
+            Self::PostDeploymentFirst => Checker::Migration,
+            Self::NoPointOfNoReturn => Checker::Return,
+            Self::KeepsConfigManagement => Checker::ConfigManagement,
+            Self::InstallsTwice => Checker::Install,
+            Self::ActsUnrecorded => Checker::Job,
+            Self::TellsOthers => Checker::Recorded,
+            Self::RaisesNoFence => Checker::Fenced,
+            Self::ForgetsToRedrain => Checker::Redrained,
+            Self::NamesNobody => Checker::Taken,
+            Self::DropsAppends => Checker::Fold,
+            Self::LeavesConfigManagement => Checker::End,
+            Self::FailsQa => Checker::Lively,
+        }
+    }
+
+    /// Tells whether a record is left out of an append.
+    pub(crate) fn leaves_out(self, event: &Event) -> bool {
+        match event {
+            Event::HaltRequested { .. } => self == Self::ForgetsHalts,
+            Event::FenceRaised { .. } => self == Self::DropsFences,
+            Event::Started { .. }
+            | Event::Adopted { .. }
+            | Event::EnvironmentEntered { .. }
+            | Event::EnvironmentLeft { .. }
+            | Event::AttemptStarted { .. }
+            | Event::AttemptEnded { .. }
+            | Event::DrainLost { .. }
+            | Event::ShareLost { .. }
+            | Event::AlertsChanged { .. }
+            | Event::HeldChanged { .. }
+            | Event::BakeProgressed { .. }
+            | Event::WithdrawalStarted { .. }
+            | Event::WithdrawalEnded { .. }
+            | Event::Halted
+            | Event::Resumed { .. }
+            | Event::Cancelled { .. }
+            | Event::Finished => false,
+        }
+    }
 
     /// Spoils a plan, if the bug is one of plans.
     pub(crate) fn spoil(self, plan: &mut Plan) {
@@ -73,6 +153,7 @@ impl Planted {
             Self::PostDeploymentFirst => {
                 let late =
                     |step: &Step| step.action == Action::Migrate(MigrationKind::PostDeployment);
+                without(plan, |step| matches!(step.action, Action::Sweep { .. }));
                 // Before the stage that comes last before it, in the same environment.
                 for index in 1..plan.stages.len() {
                     let (before, rest) = plan.stages.split_at_mut(index);
@@ -93,12 +174,28 @@ impl Planted {
                 without(plan, |step| step.action == Action::StopConfigManagement);
             }
             Self::NoReady => without(plan, |step| step.action == Action::Ready),
+            Self::LeavesConfigManagement => {
+                without(plan, |step| matches!(step.action, Action::StartConfigManagement { .. }));
+            }
+            Self::EmptiesBackends => {
+                let environments = plan.topology.environments.values_mut();
+                let fleets = environments.flat_map(|e| e.fleets.values_mut());
+                let hosts = fleets.flat_map(|fleet| fleet.hosts.values_mut());
+                hosts.flat_map(|host| &mut host.servers).for_each(|s| s.may_be_empty = true);
+            }
             Self::NoPointOfNoReturn
             | Self::NamesNobody
             | Self::SeesNoAlerts
             | Self::RaisesNoFence
             | Self::DropsAppends
-            | Self::InstallsTwice => {}
+            | Self::InstallsTwice
+            | Self::TakesBrokenForWhole
+            | Self::ForgetsHalts
+            | Self::DropsFences
+            | Self::ActsUnrecorded
+            | Self::TellsOthers
+            | Self::ForgetsToRedrain
+            | Self::FailsQa => {}
         }
     }
 }
@@ -120,5 +217,11 @@ pub(crate) fn back_all_the_way(topology: &Topology) -> WayBack {
     let production = topology.environments.get(&super::player::production());
     let hosts = production.into_iter().flat_map(Environment::hosts);
     let hosts = hosts.map(|(_, host)| (host.name.clone(), installation::name(OLD))).collect();
-    WayBack { undoes: BTreeSet::new(), hosts, records: Vec::new(), left_out: Vec::new() }
+    WayBack {
+        undoes: BTreeSet::new(),
+        hosts,
+        records: Vec::new(),
+        out_of_service: BTreeSet::new(),
+        left_out: Vec::new(),
+    }
 }

@@ -4,20 +4,23 @@
 //! come to its end: that is how liveness is checked. Read [`Player::live`] first.
 
 mod acting;
+mod another;
 mod people;
 mod rehearsing;
 
 pub(crate) use rehearsing::rehearsed;
 
+use super::extras::Extras;
 use super::planted::{Planted, back_all_the_way};
 use super::story::{Incident, Story, Wish};
+use crate::checker::{Checker, Violation};
 use crate::faults::Faults;
 use crate::installation::Setting;
 use crate::random::Random;
 use crate::scenario::{Sim, Wanted, in_virtual_time};
 use acting::{Deed, Stood};
-use serin_engine::{Command, History, NoWayBack, Scope, WayBack};
-use serin_model::{EnvironmentName, Pace, Plan, RunId, Timestamp};
+use serin_engine::{Arrow, Command, History, NoWayBack, Scope, WayBack};
+use serin_model::{EnvironmentName, Pace, PatchDirection, Plan, RunId, Timestamp};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -34,17 +37,19 @@ const HALTS_UNTIL_CALM: u32 = 5;
 const HALTS_IN_CALM: u32 = 3;
 
 /// How long one process may act in a story: nothing that is waited for takes longer than some minutes.
-const LIVELY: Duration = Duration::from_hours(12);
+pub(super) const LIVELY: Duration = Duration::from_hours(12);
 
 /// What became of a story.
 #[derive(Debug, Clone)]
 pub struct Tale {
     /// What the checkers found.
-    pub violations: Vec<String>,
+    pub violations: Vec<Violation>,
     /// Everything that happened, a line each.
     pub timeline: Vec<String>,
     /// How long it took, in virtual time.
     pub took: Duration,
+    /// The arrows of the table of transitions that were taken.
+    pub arrows: BTreeSet<Arrow>,
 }
 
 /// Tells a story to its end.
@@ -76,6 +81,7 @@ struct Player {
     calm: bool,
     /// How long one process may act.
     lively: Duration,
+    extras: Extras,
 }
 
 /// What became of a wish.
@@ -91,7 +97,17 @@ enum Came {
 impl Player {
     fn new(story: &Story, planted: Option<Planted>) -> Self {
         let incidents: Vec<Incident> = story.incidents.iter().map(|(_, i)| i.clone()).collect();
-        let mut player = Self::around(story.shape.setting(), story.seed, &incidents);
+        let mut setting = story.shape.setting();
+        for stage in setting.pipelines.values_mut().flat_map(|pipeline| &mut pipeline.stages) {
+            if Some(stage.number) == story.extras.approval {
+                stage.approval = Some("somebody has looked".to_owned());
+            }
+        }
+        let mut player = Self::around(setting, story.seed, &incidents);
+        if let Some((environment, window)) = story.extras.freeze.clone() {
+            player.sim = player.sim.freezing(environment, window);
+        }
+        player.extras = story.extras.clone();
         player.sim.shared.now().planted = planted;
         player.planted = planted;
         player.wishes = story.plot.iter().copied().collect();
@@ -112,8 +128,9 @@ impl Player {
                     faults.appends.insert(number, mode);
                 }
                 Incident::Dies(kill) => faults.kills.push(kill),
+                Incident::When(when) => faults.when.push(when),
                 Incident::ClocksApart(apart) => faults.clocks_apart = apart,
-                Incident::When(moment, strike) => faults.when.push((moment, strike)),
+                Incident::Strikes(moment, strike) => faults.strikes.push((moment, strike)),
                 Incident::Killed(at) => deeds.push((setting.begin.plus(at), Deed::Kill)),
                 Incident::Stopped { at, lasts } => {
                     deeds.push((setting.begin.plus(at), Deed::Stop(lasts)));
@@ -133,6 +150,7 @@ impl Player {
             processes: 0,
             calm: false,
             lively: LIVELY,
+            extras: Extras::default(),
         }
     }
 
@@ -141,7 +159,8 @@ impl Player {
             self.violation(why);
         }
         let report = self.sim.report();
-        Tale { violations: report.violations, timeline: report.trace, took: report.took }
+        let violations = self.sim.shared.now().violations.clone();
+        Tale { violations, timeline: report.trace, took: report.took, arrows: report.arrows }
     }
 
     /// Has people start what is wanted until nothing is any more.
@@ -172,16 +191,37 @@ impl Player {
     }
 
     async fn fulfil(&mut self, wish: Wish) -> Result<Came, String> {
-        let run = match wish {
-            Wish::Canary => self.begin("to-canary", Pace::Careful).await,
-            Wish::Main => self.begin("to-main", Pace::Careful).await,
-            Wish::Expedited => self.begin_expedited().await,
-            Wish::RollBack(pace) => return self.roll_back(pace).await,
-        };
-        match run {
-            Ok(run) => self.carry(run).await,
-            Err(why) => self.not_begun(&why),
+        if let Wish::RollBack(pace) = wish {
+            return self.roll_back(pace).await;
         }
+        let run = match self.begin(wish).await {
+            Ok(run) => run,
+            Err(why) => return self.not_begun(&why),
+        };
+        let came = self.carry(run).await?;
+        if let (Wish::Patch(PatchDirection::Apply, _), Came::True) = (wish, &came) {
+            self.sim.shared.now().check_patched(&production(), &crate::scenario::patch_id());
+        }
+        Ok(came)
+    }
+
+    /// Plans and records a run of a configured pipeline.
+    async fn begin_pipeline(&self, pipeline: &str) -> Result<RunId, String> {
+        let wanted = Wanted { pipeline, passed: &BTreeSet::new(), pace: Pace::Careful };
+        let plan = self.sim.plan_for(&wanted).await?;
+        self.record(plan).await
+    }
+
+    /// Plans and records a run of what is wanted.
+    async fn begin(&self, wish: Wish) -> Result<RunId, String> {
+        let plan = match wish {
+            Wish::Canary => return self.begin_pipeline("to-canary").await,
+            Wish::Main => return self.begin_pipeline("to-main").await,
+            Wish::Expedited => self.sim.plan_expedited(&production()).await,
+            Wish::Patch(direction, pace) => self.sim.plan_patch(pace, direction).await,
+            Wish::RollBack(_) => Err("a way back is planned from what runs have done".to_owned()),
+        }?;
+        self.record(plan).await
     }
 
     /// No plan, or no record of it: something is wrong with the world, unless nothing can be.
@@ -191,17 +231,6 @@ impl Player {
         }
         self.note(&format!("cannot begin: {why}"));
         Ok(Came::ToNothing)
-    }
-
-    async fn begin(&mut self, pipeline: &str, pace: Pace) -> Result<RunId, String> {
-        let wanted = Wanted { pipeline, passed: &BTreeSet::new(), pace };
-        let plan = self.sim.plan_for(&wanted).await?;
-        self.record(plan).await
-    }
-
-    async fn begin_expedited(&mut self) -> Result<RunId, String> {
-        let plan = self.sim.plan_expedited(&production()).await?;
-        self.record(plan).await
     }
 
     async fn record(&self, mut plan: Plan) -> Result<RunId, String> {
@@ -252,17 +281,29 @@ impl Player {
     async fn carry(&mut self, mut run: RunId) -> Result<Came, String> {
         let mut command = None;
         let mut came = Came::True;
+        let mut back_in = None;
         let (mut halts, mut calm_halts) = (0, 0);
         loop {
             let reason = match self.see_through(&run, command.take()).await? {
                 Stood::Finished => return Ok(came),
-                Stood::Cancelled => return Ok(Came::ToNothing),
+                Stood::Cancelled => {
+                    // Half of production has gone back: there is no canary to go on from, so the rest goes back as well.
+                    if back_in == Some(production()) {
+                        self.wishes = [Wish::RollBack(Pace::Careful)].into();
+                    }
+                    return Ok(Came::ToNothing);
+                }
                 Stood::Halted(reason) => reason,
             };
             halts += 1;
             calm_halts += u32::from(self.calm);
             if calm_halts > HALTS_IN_CALM {
                 return Err(format!("nothing is wrong, and {run} halts: {reason}"));
+            }
+            if self.calm && reason.is_outdated_plan() {
+                // As `serin` says then.
+                command = Some(cancel());
+                continue;
             }
             if halts > HALTS_UNTIL_CALM || self.calm {
                 self.calm_down().await?;
@@ -279,8 +320,8 @@ impl Player {
                 }
                 6 | 7 => command = Some(cancel()),
                 _ => {
-                    if let Some(back) = self.give_up_for_rollback(&run).await? {
-                        (run, came) = (back, Came::Undone);
+                    if let Some((back, environment)) = self.give_up_for_rollback(&run).await? {
+                        (run, came, back_in) = (back, Came::Undone, Some(environment));
                     } else {
                         command = Some(cancel());
                     }
@@ -290,19 +331,20 @@ impl Player {
     }
 
     /// Takes everything in the halted run's environment back, if there is a way.
-    async fn give_up_for_rollback(&mut self, run: &RunId) -> Result<Option<RunId>, String> {
+    async fn give_up_for_rollback(
+        &mut self,
+        run: &RunId,
+    ) -> Result<Option<(RunId, EnvironmentName)>, String> {
         let runs = self.sim.history().await?;
         let halted = runs.iter().find(|(id, _)| id == run);
-        let Some(environment) = halted.and_then(|(_, run)| Some(&run.current()?.0.environment))
-        else {
-            return Ok(None);
-        };
+        let environment = halted.and_then(|(_, run)| Some(run.current()?.0.environment.clone()));
+        let Some(environment) = environment else { return Ok(None) };
         let scope = Scope::Place(environment.clone(), None);
         let Ok(way) = History(&runs).way_back(&scope) else { return Ok(None) };
         let pace = if self.random.one_in(2) { Pace::Careful } else { Pace::Expedited };
         let Ok(plan) = self.sim.plan_back(way, pace).await else { return Ok(None) };
         match self.see_through(run, Some(cancel())).await? {
-            Stood::Cancelled => Ok(Some(self.record(plan).await?)),
+            Stood::Cancelled => Ok(Some((self.record(plan).await?, environment))),
             Stood::Finished | Stood::Halted(_) => Ok(None),
         }
     }
@@ -312,7 +354,7 @@ impl Player {
     }
 
     fn violation(&self, what: String) {
-        self.sim.shared.now().violation(what);
+        self.sim.shared.now().violation(Checker::Lively, what);
     }
 
     async fn sleep(&mut self, from: u64, to: u64) {

@@ -1,12 +1,13 @@
 //! Stories: what a seed stands for, as a value that can be printed, cut down and told again.
 
+use super::extras::{Drawn, Extras};
 use super::fleet::Shape;
-use crate::faults::{Fault, Kill, Trouble};
+use crate::faults::{Fault, Kill, Mishap, Trouble, When};
 use crate::installation::Setting;
 use crate::random::Random;
 use crate::strikes::{Moment, Strike};
 use serin_journal::FailMode;
-use serin_model::{EnvironmentName, HostName, Pace};
+use serin_model::{EnvironmentName, HostName, Pace, PatchDirection};
 use std::time::Duration;
 
 /// Everything that a seed decides, but for latencies and what people do about halts.
@@ -20,6 +21,8 @@ pub struct Story {
     pub plot: Vec<Wish>,
     /// What happens meanwhile, with the number by which [`Story::keeping`] knows it.
     pub incidents: Vec<(usize, Incident)>,
+    /// What it has besides.
+    pub extras: Extras,
 }
 
 /// How often is drawn anew what is nothing that goes wrong: one in five is.
@@ -36,6 +39,8 @@ pub enum Wish {
     Expedited,
     /// Production as it was.
     RollBack(Pace),
+    /// A patch on all of production, or off it.
+    Patch(PatchDirection, Pace),
 }
 
 /// Something that happens.
@@ -44,7 +49,7 @@ pub enum Incident {
     /// Something befalls the world.
     Befalls(Duration, Fault),
     /// Something happens when a step begins.
-    When(Moment, Strike),
+    Strikes(Moment, Strike),
     /// An effect goes wrong, by its number.
     Effect(u64, Trouble),
     /// An append goes wrong, by its number.
@@ -64,6 +69,8 @@ pub enum Incident {
     ClocksApart(Duration),
     /// A person asks for something.
     Asked(Duration, Asked),
+    /// Something goes wrong when something else has just begun.
+    When(When),
 }
 
 /// What people ask in the middle of a run.
@@ -77,6 +84,8 @@ pub enum Asked {
     HoldNextStage(EnvironmentName),
     /// Another share for the canary.
     Share(u32),
+    /// A second run of the same, by somebody who does not know of the first.
+    AnotherRun,
 }
 
 impl Incident {
@@ -102,19 +111,23 @@ impl Incident {
     /// Returns what kind of thing goes wrong, as a person would call it.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Befalls(_, fault) | Self::When(_, Strike::Befalls(fault)) => fault.kind(),
-            Self::Effect(_, trouble) | Self::When(_, Strike::Goes(trouble)) => match trouble {
+            Self::Befalls(_, fault) | Self::Strikes(_, Strike::Befalls(fault)) => fault.kind(),
+            Self::Effect(_, trouble) | Self::Strikes(_, Strike::Goes(trouble)) => match trouble {
                 Trouble::Fails => "an act fails",
                 Trouble::RequestLost | Trouble::CutInTheMiddle | Trouble::ReplyLost => {
                     "a connection breaks"
                 }
                 Trouble::Twice => "an act happens twice",
             },
+            Self::When(When { mishap: Mishap::Befalls(fault), .. }) => fault.kind(),
             Self::Append(..) => "the journal fails",
-            Self::Dies(_) | Self::Killed(_) | Self::When(_, Strike::Dies) => "Serin is killed",
+            Self::Dies(_)
+            | Self::Killed(_)
+            | Self::When(When { mishap: Mishap::Dies | Mishap::DiesBefore, .. })
+            | Self::Strikes(_, Strike::Dies) => "Serin is killed",
             Self::Stopped { .. } => "Serin is stopped for a while",
             Self::ClocksApart(_) => "clocks are apart",
-            Self::Asked(..) | Self::When(_, Strike::Approves) => "a person asks for something",
+            Self::Asked(..) | Self::Strikes(_, Strike::Approves) => "a person asks for something",
         }
     }
 }
@@ -122,12 +135,29 @@ impl Incident {
 impl Story {
     /// Returns the story of a seed.
     pub fn of(seed: u64) -> Self {
+        let mut story = Self::plain(seed);
+        let drawn = Drawn::of(seed, &story.shape);
+        story.plot = drawn.plot.unwrap_or(story.plot);
+        let twists = if story.incidents.is_empty() {
+            Vec::new()
+        } else {
+            super::twists::drawn(seed, &story.shape.setting())
+        };
+        let first = story.incidents.len();
+        story.incidents.extend((first..).zip(twists.into_iter().chain(drawn.incidents)));
+        story.extras = drawn.extras;
+        story
+    }
+
+    /// Returns the story of a seed without twists, patches, approvals, freeze windows and second runs, which came later.
+    pub fn plain(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x5e71_5eed);
         let shape = Shape::drawn(&mut random);
         let plot = plot(&mut random, &shape);
         let mut drawer = Drawer { span: 900 + 8 * shape.hosts(), hosts: shape.hosts(), random };
         let incidents = drawer.incidents(&shape.setting());
-        Self { seed, shape, plot, incidents: incidents.into_iter().enumerate().collect() }
+        let incidents = incidents.into_iter().enumerate().collect();
+        Self { seed, shape, plot, incidents, extras: Extras::default() }
     }
 
     /// Returns the story with only these of its incidents, by number.

@@ -1,6 +1,6 @@
 //! Alerts: at the start, in every part of a bake, about hosts that are out, and unreadable.
 
-use crate::{befallen, began_after, proven, succeeds_like, time_of};
+use crate::{befallen, began_after, proven, succeeds_like, time_at, time_of};
 use serin_sim::installation::{BAKE, name};
 use serin_sim::{AfterHalt, Ending, Fault, Report, Scenario};
 use std::time::Duration;
@@ -90,15 +90,21 @@ fn an_alert_about_a_host_that_is_back_counts_again() {
 #[test]
 fn alerts_that_cannot_be_read_for_a_while_pause_the_run_and_for_long_halt_it() {
     let healthy = proven(&Scenario::default());
-    // The first is when the last host has been prepared: what is done before the drains goes on beside the first readings.
-    for text in ["ended 3/web-01.gstg/simulate", "began 3/staging/bake"] {
+    let drain = healthy.trace.iter().find(|line| line.contains("began 3/web-01.gstg/drain"));
+    for text in [drain.unwrap().split_once("journal ").unwrap().1, "began 3/staging/bake"] {
         let at = time_of(&healthy, text);
+        let lasts = SECOND * 60;
         let unreadable = |lasts| Fault::AlertsUnreadable { environment: name("staging"), lasts };
-        let short = befallen([(at, unreadable(SECOND * 60))]);
+        let short = befallen([(at, unreadable(lasts))]);
         let report = succeeds_like(&short, &healthy);
         assert!(report.halts.is_empty(), "{:?}", report.halts);
-        // The time in which nobody could look is not part of a bake, and nothing began in it.
-        assert!(report.took >= healthy.took + SECOND * 40, "{:?}", report.took);
+        // Nobody is taken out of service while nobody can look, and that time is not part of a bake. What was begun just before
+        // the first reading that fails comes to its end.
+        let (from, to) = (at + SECOND, at + lasts);
+        let drains = report.trace.iter().filter(|line| line.contains("/drain 1"));
+        let drained: Vec<_> = drains.filter(|l| (from..to).contains(&time_at(l))).collect();
+        assert!(drained.is_empty(), "{drained:?}");
+        assert!(time_of(&report, "ended 3/staging/bake") >= to + BAKE);
         let long = befallen([(at, unreadable(SECOND * 3600))]);
         let report = proven(&long);
         assert!(halted(&report), "{:?}", report.ending);

@@ -105,3 +105,13 @@ fn a_version_that_nobody_expects_halts_before_the_host_is_drained() {
     assert!(why.contains("15.0.0"), "{why}");
     assert_eq!(began_after(&report, "drain", at), Vec::<String>::new());
 }
+
+#[test]
+fn a_host_that_somebody_changes_before_post_deployment_migrations_stops_them() {
+    let healthy = proven(&Scenario::default());
+    let at = time_of(&healthy, "began 3/staging/bake");
+    let report = proven(&befallen([(at, Fault::ThirdVersion { host: name("web-02.gstg") })]));
+    let Ending::Halted(why, _) = &report.ending else { panic!("{:?}", report.ending) };
+    assert!(why.contains("web-02.gstg has 15.0.0"), "{why}");
+    assert_eq!(began_after(&report, "migrate-post-deployment", at), Vec::<String>::new());
+}

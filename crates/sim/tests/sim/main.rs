@@ -75,7 +75,11 @@ fn sample(last: usize, every: usize) -> Vec<u64> {
 /// Returns when a line of a trace with this text was written.
 fn time_of(report: &Report, text: &str) -> Duration {
     let line = report.trace.iter().find(|line| line.contains(text));
-    let line = line.unwrap_or_else(|| panic!("{text} is not in the trace"));
+    time_at(line.unwrap_or_else(|| panic!("{text} is not in the trace")))
+}
+
+/// Returns the time of a line of the trace, since the world's beginning.
+fn time_at(line: &str) -> Duration {
     let millis = line.split_whitespace().next().and_then(|word| word.parse().ok());
     Duration::from_millis(millis.expect("every line begins with its time"))
 }

@@ -30,7 +30,7 @@ fn rehearsal(pipeline: &str, incidents: Vec<Incident>) -> Rehearsal {
 fn at(host: &str, step: &str, strike: Strike) -> Incident {
     let moment =
         Moment { host: Some(name(host)), step: Some(step.to_owned()), ..Moment::default() };
-    Incident::When(moment, strike)
+    Incident::Strikes(moment, strike)
 }
 
 #[track_caller]
@@ -92,7 +92,7 @@ fn the_effect_of_a_step_goes_wrong_once_and_a_resumed_run_ends() {
     assert_eq!(failed.count(), 1);
 
     let qa = Moment { stage: Some(6), step: Some("qa".to_owned()), ..Moment::default() };
-    let failed = rehearse(&rehearsal("to-canary", vec![Incident::When(qa, fails)]));
+    let failed = rehearse(&rehearsal("to-canary", vec![Incident::Strikes(qa, fails)]));
     is(&failed, &RehearsalEnd::Halted);
     let reason = format!("{:?}", failed.state().unwrap().status);
     assert!(reason.contains("TestsFailed"), "{reason}");

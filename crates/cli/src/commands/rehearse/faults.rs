@@ -253,7 +253,7 @@ fn incident(fault: &FaultWords, plan: &Plan) -> Result<Incident, Failure> {
             fault,
             format!("this happens to a step: say @{} rather than a time", kind.step),
         )),
-        (None, moment, strike) => Ok(Incident::When(moment.unwrap_or_default(), strike)),
+        (None, moment, strike) => Ok(Incident::Strikes(moment.unwrap_or_default(), strike)),
     }
 }
 

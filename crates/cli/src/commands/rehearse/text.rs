@@ -133,13 +133,14 @@ pub(super) fn never<'a>(outcome: &'a Outcome<'_>) -> impl Iterator<Item = &'a Fa
 fn happens(incident: &Incident, happened: &[&str]) -> bool {
     match incident {
         Incident::Befalls(_, fault) => happened.contains(&fault.to_string().as_str()),
-        Incident::When(_, strike @ serin_sim::Strike::Goes(_)) => {
+        Incident::Strikes(_, strike @ serin_sim::Strike::Goes(_)) => {
             happened.iter().any(|what| what.ends_with(strike.to_string().as_str()))
         }
-        Incident::When(_, strike) => happened.contains(&strike.to_string().as_str()),
+        Incident::Strikes(_, strike) => happened.contains(&strike.to_string().as_str()),
         Incident::Killed(_) => happened.contains(&serin_sim::Strike::Dies.to_string().as_str()),
         // None of these can be asked for.
         Incident::Effect(..)
+        | Incident::When(_)
         | Incident::Append(..)
         | Incident::Dies(_)
         | Incident::Stopped { .. }

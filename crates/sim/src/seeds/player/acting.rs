@@ -3,6 +3,7 @@
 use super::super::planted::Planted;
 use super::super::story::Asked;
 use super::Player;
+use super::another::First;
 use crate::scenario::{Acting, TTL};
 use crate::strikes::Strike;
 use serin_engine::Command;
@@ -13,7 +14,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// How many processes one run may need until it stands.
-const MOST_PROCESSES: u32 = 30;
+pub(super) const MOST_PROCESSES: u32 = 30;
+
+/// How often somebody looks whether a run waits for their approval.
+const LOOKS: Duration = Duration::from_mins(2);
 
 /// How long a process that was replaced may go on until it notices.
 const NOTICES: Duration = Duration::from_mins(10);
@@ -30,12 +34,12 @@ pub(super) enum Deed {
 #[derive(Debug)]
 pub(super) enum Stood {
     Finished,
-    Halted(String),
+    Halted(Reason),
     Cancelled,
 }
 
 /// How a process's work ended.
-enum Drove {
+pub(super) enum Drove {
     Killed,
     Ended(Ended),
     Endless,
@@ -76,7 +80,7 @@ impl Player {
                             named.clear();
                         }
                         self.sim.shared.now().check_taken(run, &named);
-                        return Ok(Stood::Halted(reason.to_string()));
+                        return Ok(Stood::Halted(reason));
                     }
                 }
             }
@@ -86,7 +90,7 @@ impl Player {
     }
 
     /// Has a new process take the run over; `None`: it could not, and another is started.
-    async fn adopt(&mut self, run: &RunId) -> Result<Option<Acting>, String> {
+    pub(super) async fn adopt(&mut self, run: &RunId) -> Result<Option<Acting>, String> {
         self.processes += 1;
         match self.sim.adopt(run, self.processes).await {
             Ok(acting) => Ok(acting),
@@ -99,7 +103,7 @@ impl Player {
     }
 
     /// Puts a command to the run; `false`: the process died or could not record it.
-    async fn put(&self, acting: &mut Acting, command: &mut Option<Command>) -> bool {
+    pub(super) async fn put(&self, acting: &mut Acting, command: &mut Option<Command>) -> bool {
         let Some(asked) = command.clone() else { return true };
         tokio::select! {
             biased;
@@ -126,12 +130,18 @@ impl Player {
         let process = acting.process.clone();
         let mut driving = Box::pin(acting.controller.drive(commands));
         let end = Instant::now() + self.lively;
+        let mut look = Instant::now() + LOOKS;
         loop {
             let wake = self.until_next_deed().map_or(end, |deed| end.min(Instant::now() + deed));
             tokio::select! {
                 biased;
                 () = process.dead() => return Ok(Drove::Killed),
                 ended = driving.as_mut() => return Ok(Drove::Ended(ended)),
+                () = tokio::time::sleep_until(look), if self.extras.approval.is_some() => {
+                    look += LOOKS;
+                    approve(&terminal);
+                    continue;
+                }
                 () = tokio::time::sleep_until(wake) => {}
             }
             if Instant::now() >= end {
@@ -142,6 +152,14 @@ impl Player {
                 Some(Deed::Kill) => {
                     self.sim.shared.now().befell(&Strike::Dies.to_string());
                     process.kill();
+                }
+                Some(Deed::Ask(Asked::AnotherRun)) => {
+                    let (process, driving) = (&process, driving.as_mut());
+                    let mut first = First { process, driving, ended: None };
+                    Box::pin(self.another_run(&mut first)).await?;
+                    if let Some(drove) = first.ended {
+                        return Ok(drove);
+                    }
                 }
                 Some(Deed::Ask(asked)) => self.ask(&terminal, asked).await,
                 Some(Deed::Stop(lasts)) => {
@@ -157,9 +175,10 @@ impl Player {
                         self.sim.shared.now().attended();
                         continue;
                     };
-                    let first = (&process, continues);
-                    let end = Instant::now() + self.lively;
-                    let drove = Self::beside(&mut other, first, driving.as_mut(), end);
+                    let approves = self.extras.approval.is_some().then_some(LOOKS);
+                    let times = (continues, Instant::now() + self.lively);
+                    let drove =
+                        Self::beside(&mut other, (&process, times), driving.as_mut(), approves);
                     let drove = drove.await?;
                     drop(driving);
                     *acting = other;
@@ -187,15 +206,16 @@ impl Player {
     /// Drives a successor; the first process goes on after a while, and must notice that it was replaced.
     async fn beside(
         other: &mut Acting,
-        (first, continues): (&crate::process::Process, Instant),
+        (first, (continues, end)): (&crate::process::Process, (Instant, Instant)),
         mut driving: std::pin::Pin<&mut (impl Future<Output = Ended> + ?Sized)>,
-        end: Instant,
+        approves: Option<Duration>,
     ) -> Result<Drove, String> {
-        let (_terminal, commands) = mpsc::channel(1);
+        let (terminal, commands) = mpsc::channel(1);
         let process = other.process.clone();
         let mut taking_over = Box::pin(other.controller.drive(commands));
         let mut replaced = None;
         let mut stopped = true;
+        let mut look = Instant::now() + LOOKS;
         let drove = loop {
             tokio::select! {
                 biased;
@@ -207,6 +227,10 @@ impl Player {
                 }
                 ended = driving.as_mut(), if !stopped && replaced.is_none() && !first.is_dead() => {
                     replaced = Some(ended);
+                }
+                () = tokio::time::sleep_until(look), if approves.is_some() => {
+                    look += LOOKS;
+                    approve(&terminal);
                 }
                 () = tokio::time::sleep_until(end) => break Drove::Endless,
             }
@@ -236,6 +260,13 @@ impl Player {
                 self.hold(&environment, serin_model::MidRun::NextStage).await;
             }
             Asked::Share(percent) => self.share(percent).await,
+            Asked::AnotherRun => {}
         }
     }
+}
+
+/// Whoever was asked to look has looked; it is refused where nothing waits for it.
+fn approve(terminal: &mpsc::Sender<Command>) {
+    let (by, note) = ("otto".to_owned(), "it looks good".to_owned());
+    drop(terminal.try_send(Command::Approve { by, note }));
 }

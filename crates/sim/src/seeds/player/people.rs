@@ -1,5 +1,6 @@
 //! What people do besides starting runs: holds, shares, and repairs.
 
+use super::super::extras::until_its_end;
 use super::{Player, production};
 use serin_engine::environment::{Ask, Asking};
 use serin_model::{EnvironmentName, MidRun};
@@ -38,7 +39,8 @@ impl Player {
         self.sim.appends.lock().unwrap_or_else(PoisonError::into_inner).heal();
         self.sim.shared.now().end_faults();
         self.sim.shared.now().mend();
-        tokio::time::sleep(SETTLES).await;
+        let now = self.sim.ports().clock.now();
+        tokio::time::sleep(SETTLES + until_its_end(self.extras.freeze.as_ref(), now)).await;
         self.sim.shared.now().mend();
         let environments: Vec<EnvironmentName> =
             self.sim.setting.topology.environments.keys().cloned().collect();

@@ -4,7 +4,7 @@ use super::acting::Stood;
 use super::{Player, resume};
 use crate::rehearsal::{Rehearsal, RehearsalEnd, Rehearsed};
 use crate::scenario::AfterHalt;
-use serin_model::{Pace, RunId};
+use serin_model::RunId;
 use serin_runtime::records;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(crate) async fn rehearsed(rehearsal: &Rehearsal) -> Rehearsed {
     player.lively = LIVELY;
     player.planted = rehearsal.planted;
     player.sim.shared.now().planted = rehearsal.planted;
-    let begun = player.begin(rehearsal.pipeline.as_str(), Pace::Careful).await;
+    let begun = player.begin_pipeline(rehearsal.pipeline.as_str()).await;
     let (run, end) = match begun {
         Err(why) => (None, RehearsalEnd::NotPlanned(why)),
         Ok(run) => {
