@@ -75,7 +75,7 @@ fn a_freeze_window_that_is_on_refuses_and_one_that_comes_is_forecast() {
     let on = ["rehearse", "to-main", "--runs", "1", "--at", "2026-12-01T09:00"];
     let hint = "it is over at 2026-12-01 20:00:00: rehearse that with --at";
     world.serin(&on).is(4, &["would be refused: a freeze window", "the auditors are here", hint]);
-    let comes = rehearse(&world, &["to-canary", "--runs", "2", "--fault", "alert@5m"]);
+    let comes = rehearse(&world, &["to-canary", "--runs", "2"]);
     comes.is(
         5,
         &["0:10:00 (2026-12-01 08:10:00): a freeze window", "2 of 2 runs halt before stage 6"],

@@ -1,7 +1,7 @@
 //! What many rehearsals with other chances say together.
 
 use super::facts::{Crew, Facts, Lost, kind};
-use serin_model::{Environment, Held, MidRun, Plan, Timestamp};
+use serin_model::{Environment, Held, MidRun, Plan, Timestamp, Topology};
 use serin_runtime::environment::windows;
 use serin_sim::{Rehearsal, RehearsalEnd, Rehearsed, rehearse};
 use std::collections::BTreeMap;
@@ -146,11 +146,15 @@ impl Forecast {
         all.into_iter().map(|(crew, lost)| (crew.clone(), together(lost))).collect()
     }
 
-    /// Returns the freeze windows that begin while runs are on their way, and what they do to them.
-    pub(super) fn windows(&self, plan: &Plan, begin: Timestamp) -> Vec<Met> {
+    /// Returns the freeze windows that begin while runs are on their way, and what they do to them. The runs themselves know of
+    /// none: what they would have come to is compared with the windows of the configuration.
+    pub(super) fn windows(&self, topology: &Topology, plan: &Plan, begin: Timestamp) -> Vec<Met> {
         let within = self.duration().map_or(AHEAD, |long| long.high);
         let mut all = Vec::new();
-        for environment in plan.topology.environments.values() {
+        let concerned = |environment: &&Environment| {
+            plan.stages.iter().any(|stage| stage.environment == environment.name)
+        };
+        for environment in topology.environments.values().filter(concerned) {
             for (begins, held) in windows::ahead(environment, begin, within) {
                 let after = begins.since(begin);
                 let mut stages = BTreeMap::new();

@@ -90,7 +90,7 @@ fn forecast(outcome: &Outcome<'_>) -> Value {
             "time_out": millis(lost.time),
         })
     });
-    let windows = forecast.windows(&outcome.plan, outcome.begin);
+    let windows = forecast.windows(&outcome.config.topology, &outcome.plan, outcome.begin);
     let windows = windows.iter().map(|met| {
         let stages = met.stages.iter();
         let stages = stages.map(|(stage, runs)| json!({ "stage": stage, "runs": runs }));

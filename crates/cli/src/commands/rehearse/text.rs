@@ -231,10 +231,10 @@ fn capacity(outcome: &Outcome<'_>) -> Vec<String> {
 }
 
 fn windows(outcome: &Outcome<'_>) -> Vec<String> {
-    let all = outcome.forecast.windows(&outcome.plan, outcome.begin);
+    let all = outcome.forecast.windows(&outcome.config.topology, &outcome.plan, outcome.begin);
     let count = outcome.forecast.delivered().count();
     if all.is_empty() {
-        let freeze = outcome.plan.topology.environments.values().any(|e| !e.freeze.is_empty());
+        let freeze = outcome.config.topology.environments.values().any(|e| !e.freeze.is_empty());
         let none = "  windows     no freeze window begins while a run is on its way";
         return if freeze { vec![none.to_owned()] } else { Vec::new() };
     }
