@@ -115,7 +115,7 @@ async fn held(
         let windows = windows::on(environment, at);
         match journal {
             Some(journal) => {
-                all.extend(Stream::read(journal, name).await?.state.held(&windows, at))
+                all.extend(Stream::read(journal, name).await?.state.held(&windows, at));
             }
             None => all.extend(windows),
         }
@@ -175,7 +175,7 @@ fn rehearsed<'a>(
         let all: Vec<Incident> = incidents.iter().cloned().chain(random).collect();
         (rehearsal(&thawed, &all, seed), kinds)
     });
-    let forecast = Forecast::of(forecast::side_by_side(runs.collect()));
+    let forecast = Forecast::of(forecast::side_by_side(&runs.collect::<Vec<_>>()));
     Ok(Outcome { asked, config, durations, begin, plan, incidents, healthy, story, forecast })
 }
 

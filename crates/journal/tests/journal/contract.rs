@@ -357,6 +357,7 @@ fn assert_lost(error: &AppendError, lease: &Lease, epoch: u64) {
 /// Names every test of the contract once for each implementation.
 macro_rules! contract {
     ($($claim:ident)*) => {
+        #[expect(clippy::disallowed_methods, reason = "this one belongs to virtual time")]
         mod memory {
             $(#[tokio::test(start_paused = true)]
             async fn $claim() {

@@ -111,7 +111,9 @@ impl Incident {
     /// Returns what kind of thing goes wrong, as a person would call it.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Befalls(_, fault) | Self::Strikes(_, Strike::Befalls(fault)) => fault.kind(),
+            Self::Befalls(_, fault)
+            | Self::Strikes(_, Strike::Befalls(fault))
+            | Self::When(When { mishap: Mishap::Befalls(fault), .. }) => fault.kind(),
             Self::Effect(_, trouble) | Self::Strikes(_, Strike::Goes(trouble)) => match trouble {
                 Trouble::Fails => "an act fails",
                 Trouble::RequestLost | Trouble::CutInTheMiddle | Trouble::ReplyLost => {
@@ -119,7 +121,6 @@ impl Incident {
                 }
                 Trouble::Twice => "an act happens twice",
             },
-            Self::When(When { mishap: Mishap::Befalls(fault), .. }) => fault.kind(),
             Self::Append(..) => "the journal fails",
             Self::Dies(_)
             | Self::Killed(_)

@@ -1,6 +1,6 @@
 //! Holds and shares of traffic while a run acts, and where none does.
 
-use crate::{began_after, proven, time_of};
+use crate::{began_after, block_on, proven, time_of};
 use serin_engine::environment::{Ask, Asking, Canary, Refused};
 use serin_model::{
     EnvironmentName, FreezeWindow, HoldId, MidRun, Overriding, Reason, RunId, WindowTime,
@@ -25,12 +25,6 @@ const AFTER: u64 = 50;
 
 fn healthy() -> Report {
     proven(&Scenario { seed: SEED, ..Scenario::default() })
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.unwrap().block_on(future)
 }
 
 fn environment(text: &str) -> EnvironmentName {

@@ -78,6 +78,14 @@ fn time_of(report: &Report, text: &str) -> Duration {
     time_at(line.unwrap_or_else(|| panic!("{text} is not in the trace")))
 }
 
+/// Has a future happen in virtual time.
+#[expect(clippy::disallowed_methods, reason = "these are tests of the simulator")]
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("it needs nothing from the system").block_on(future)
+}
+
 /// Returns the time of a line of the trace, since the world's beginning.
 fn time_at(line: &str) -> Duration {
     let millis = line.split_whitespace().next().and_then(|word| word.parse().ok());

@@ -1,6 +1,6 @@
 //! Several runs at once that bring builds to one canary.
 
-use crate::{proven, time_of};
+use crate::{block_on, proven, time_of};
 use serin_model::{Queue, Reason, RunId, WhenBusy};
 use serin_sim::scenario::Acting;
 use serin_sim::{Command, Ended, Faults, Scenario, Sim};
@@ -10,12 +10,6 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 const SEED: u64 = 1;
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.unwrap().block_on(future)
-}
 
 /// Begins a run that waits for others, and its process.
 async fn begun(sim: &Sim, number: u32) -> (RunId, Acting) {

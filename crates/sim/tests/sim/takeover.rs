@@ -1,5 +1,6 @@
 //! Two controllers: one is stopped past its lease, another takes over, the first continues.
 
+use crate::block_on;
 use serin_engine::Command;
 use serin_sim::scenario::TTL;
 use serin_sim::{Ended, Faults, Scenario, Sim, simulate};
@@ -56,12 +57,6 @@ fn terminals() -> ([mpsc::Sender<Command>; 2], [mpsc::Receiver<Command>; 2]) {
     let (first, commands_of_first) = mpsc::channel(1);
     let (second, commands_of_second) = mpsc::channel(1);
     ([first, second], [commands_of_first, commands_of_second])
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.unwrap().block_on(future)
 }
 
 async fn stopped_at(at: Duration) -> Vec<String> {

@@ -53,7 +53,7 @@ pub(super) fn alone(rehearsal: &Rehearsal) -> Rehearsed {
 
 /// Rehearses on every core, and returns what came of each in the same order.
 pub(super) fn side_by_side(
-    rehearsals: Vec<(Rehearsal, Vec<&'static str>)>,
+    rehearsals: &[(Rehearsal, Vec<&'static str>)],
 ) -> Vec<(u64, Vec<&'static str>, Rehearsed)> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(BTreeMap::new());

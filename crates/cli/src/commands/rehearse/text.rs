@@ -111,8 +111,8 @@ fn faults(outcome: &Outcome<'_>) -> Vec<String> {
     let took = super::Facts::of(story).filter(|facts| facts.end == RehearsalEnd::Delivered);
     if let (Some(with), Some(without)) = (took, &outcome.healthy) {
         let (with, without) = (with.took, without.took);
-        let (more, word) =
-            if with >= without { (with - without, "longer") } else { (without - with, "shorter") };
+        let word = if with >= without { "longer" } else { "shorter" };
+        let more = with.abs_diff(without);
         lines.push(format!(
             "  the run takes {}: {} {word} than with nothing going wrong",
             long(with),
@@ -250,7 +250,8 @@ fn windows(outcome: &Outcome<'_>) -> Vec<String> {
                 MidRun::Halt => "halt in or before",
                 MidRun::NextStage => "halt before",
             };
-            text.push_str(&format!("; {runs} of {count} runs {how} stage {stage} ({title})"));
+            let halts = format!("; {runs} of {count} runs {how} stage {stage} ({title})");
+            text.push_str(&halts);
         }
         text
     };

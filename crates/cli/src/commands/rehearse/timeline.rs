@@ -51,7 +51,10 @@ pub(super) fn of(rehearsed: &Rehearsed, begin: Timestamp, detail: Detail) -> Vec
         let applied = run.apply(event);
         let rendered = lines.render(&run, *at, event);
         let changed = before != calm;
-        if applied.is_err() || detail == Detail::Notable && !is_notable(&run, event, changed) {
+        // That alerts go on as they were is no news.
+        let goes_on = !changed && matches!(event, Event::AlertsChanged { .. });
+        let tells = !goes_on && is_notable(&run, event);
+        if applied.is_err() || detail == Detail::Notable && !tells {
             continue;
         }
         // What is rendered begins with the time of day.
@@ -63,21 +66,21 @@ pub(super) fn of(rehearsed: &Rehearsed, begin: Timestamp, detail: Detail) -> Vec
     all
 }
 
-/// Tells whether a person would look up. `changed`: whether alerts fire that did not, or the other way round.
-fn is_notable(run: &Run, event: &Event, changed: bool) -> bool {
+/// Tells whether a person would look up.
+fn is_notable(run: &Run, event: &Event) -> bool {
     match event {
-        // The headings of stages, and what people wait for.
-        Event::AttemptStarted { .. } => true,
         Event::AttemptEnded { step, outcome, .. } => match outcome {
             Outcome::Failed(_) | Outcome::Lost(_) | Outcome::Unknown(_) => true,
             Outcome::Done(_) | Outcome::AlreadyDone(_) => {
                 run.find(step).is_some_and(|(_, _, step)| is_waited_for(&step.action))
             }
         },
-        Event::AlertsChanged { .. } => changed,
         Event::FenceRaised { unavailable, .. } => !unavailable.is_empty(),
         Event::HeldChanged { held, .. } => !held.is_empty(),
-        Event::Adopted { .. }
+        // The headings of stages come with attempts.
+        Event::AttemptStarted { .. }
+        | Event::Adopted { .. }
+        | Event::AlertsChanged { .. }
         | Event::DrainLost { .. }
         | Event::ShareLost { .. }
         | Event::HaltRequested { .. }
