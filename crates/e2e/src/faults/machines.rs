@@ -40,20 +40,17 @@ pub(crate) fn dpkg_killed() -> Scenario {
 }
 
 pub(crate) fn disk_full() -> Scenario {
-    during(
-        "a_disk_that_fills_up_under_dpkg_halts_the_run_and_names_the_host",
-        |lab, mut run| {
-            events::until(&mut run, |event| event.is("attempt-started", DRAIN))?;
-            // dpkg stands still in the middle of its work until the disk is full.
-            lab.lab(&["break", "dpkg-freeze", HOST])?.expect(0)?;
-            lab.lab(&["break", "disk-full", HOST])?.expect(0)?;
-            lab.on(HOST, "pkill -CONT -x dpkg")?;
-            until_apt_has_ended(lab)?;
-            lab.lab(&["break", "mend", HOST])?.expect(0)?;
-            halts(lab, run, &["install on web-01.gstg", "No space left on device"])?;
-            resumed(lab, "there is room again")
-        },
-    )
+    during("a_disk_that_fills_up_under_dpkg_halts_the_run_and_names_the_host", |lab, mut run| {
+        events::until(&mut run, |event| event.is("attempt-started", DRAIN))?;
+        // dpkg stands still in the middle of its work until the disk is full.
+        lab.lab(&["break", "dpkg-freeze", HOST])?.expect(0)?;
+        lab.lab(&["break", "disk-full", HOST])?.expect(0)?;
+        lab.on(HOST, "pkill -CONT -x dpkg")?;
+        until_apt_has_ended(lab)?;
+        lab.lab(&["break", "mend", HOST])?.expect(0)?;
+        halts(lab, run, &["install on web-01.gstg", "No space left on device"])?;
+        resumed(lab, "there is room again")
+    })
 }
 
 /// How often a host is asked for what is waited for: a question takes a tenth of a second.
