@@ -354,7 +354,7 @@ impl World {
     }
 
     /// Returns the hosts of which a look a moment ago may have said otherwise.
-    fn unforeseen(&self) -> BTreeSet<HostName> {
+    pub(crate) fn unforeseen(&self) -> BTreeSet<HostName> {
         let within = LOOK_TO_DRAIN + self.slowest();
         let lately = |at: Option<Timestamp>| unseen(at, self.now, within);
         let hosts = self.hosts.iter().filter(|(_, machine)| lately(machine.struck));

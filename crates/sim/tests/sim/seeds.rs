@@ -89,6 +89,12 @@ fn a_patch_run_starts_config_management_that_one_which_was_given_up_left_stopped
     }
 }
 
+#[test]
+fn a_host_that_is_changed_while_the_last_look_waits_for_a_slow_one_is_no_mistake_of_a_patch() {
+    let tale = tell(&Story::of(56815).keeping(&[2, 4]));
+    assert!(tale.violations.is_empty(), "{:?}\n{}", tale.violations, tale.timeline.join("\n"));
+}
+
 /// That each bug is found, and by that checker, is what `serin-sim --planted` shows.
 #[test]
 fn every_checker_has_a_planted_bug() {
