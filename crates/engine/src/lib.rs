@@ -20,6 +20,7 @@ pub mod admission;
 pub mod history;
 pub mod withdrawal;
 pub mod queue;
+pub mod times;
 pub mod environment;
 
 pub use admission::{NotAdmitted, View};
@@ -28,6 +29,7 @@ pub use due::{Due, Effect, Mode, Watch, due};
 pub use environment::{EnvironmentEvent, EnvironmentState};
 pub use event::{Event, Outcome};
 pub use history::{History, NoWayBack, Scope, WayBack};
+pub use times::{Spent, StageTimes, Times};
 pub use run::{IllegalEvent, OutOfService, Run, Status, StepState};
 pub use transitions::Arrow;
 pub use withdrawal::Withdrawal;

@@ -37,3 +37,5 @@ mod way_back;
 mod withdrawal;
 #[cfg(test)]
 mod queue;
+#[cfg(test)]
+mod times;

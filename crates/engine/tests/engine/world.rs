@@ -6,7 +6,7 @@
 use crate::installation::{Installation, of};
 use serin_engine::{
     Arrow, Command, Due, Effect, Event, Input, Mode, Outcome, Refusal, Run, Status, StepState,
-    View, Watch, decide, due,
+    Times, View, Watch, decide, due,
 };
 use serin_model::{
     Action, EnvironmentName, HostName, LbObservation, MigrationKind, Plan, Reason, StepId, Subject,
@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) truth: Installation,
     pub(crate) run: Run,
     pub(crate) events: Vec<Event>,
+    /// What its time went to.
+    pub(crate) times: Times,
     /// The arrows of the table of transitions that were taken.
     pub(crate) taken: BTreeSet<Arrow>,
     pub(crate) now: Timestamp,
@@ -73,6 +75,7 @@ impl World {
             truth,
             run: Run::new(&started).unwrap(),
             events: vec![started],
+            times: Times::default(),
             taken: BTreeSet::new(),
             now: Timestamp::from_millis(1_000_000),
             view: View::default(),
@@ -103,6 +106,7 @@ impl World {
     pub(crate) fn input(&mut self, input: Input) -> Result<(), Refusal> {
         for event in decide(&self.run, input, self.now)? {
             self.taken.extend(self.run.apply(&event).unwrap());
+            self.times.take(&self.run, self.now, &event);
             self.events.push(event);
         }
         Ok(())
