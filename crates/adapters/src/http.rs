@@ -1,11 +1,11 @@
-//! One way to read over HTTP: bounded in time and size, with credentials kept out of every message.
+//! One way to speak HTTP: bounded in time and size, with credentials kept out of every message.
 //!
-//! It only reads, never retries, and never judges what an answer means: that is its callers' part. Read [`get`] first.
+//! It never retries, and never judges what an answer means: that is its callers' part. Read [`get`] first.
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::header::{AGE, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
-use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url, redirect};
 use std::time::Duration;
 
 #[cfg(test)]
@@ -134,6 +134,19 @@ pub async fn get(client: &Client, url: Url, limit: u64) -> Result<Answer, HttpEr
     let content_type = text(CONTENT_TYPE).to_owned();
     let body = body(&mut response, limit).await?;
     Ok(Answer { date: parse_date(&date), cached, content_type, body })
+}
+
+/// Sends a request, and reads an answer of at most `limit` bytes. Any status of success is one.
+///
+/// # Errors
+/// See [`HttpError`]. One that is `Unreachable` may have been carried out all the same.
+pub(crate) async fn exchange(request: RequestBuilder, limit: u64) -> Result<Vec<u8>, HttpError> {
+    let mut response = request.send().await.map_err(|e| HttpError::Unreachable(cause(e)))?;
+    if !response.status().is_success() {
+        let status = response.status().as_u16();
+        return Err(HttpError::Status { status, excerpt: excerpt(&mut response).await });
+    }
+    body(&mut response, limit).await
 }
 
 /// Reads a large address piece by piece, within a limit of bytes and a time of its own.

@@ -10,6 +10,7 @@ pub mod haproxy;
 pub mod host;
 pub mod http;
 pub mod manifest;
+pub mod pushgateway;
 pub mod qa;
 pub mod repository;
 mod shown;

@@ -133,6 +133,8 @@ pub(crate) enum Command {
     },
     /// Show the share of traffic that a canary gets, or set it
     Share(ShareOf),
+    /// Say what hosts run and what canaries get, for Prometheus
+    Metrics(Metrics),
     /// Compare what load balancers have with what was intended
     Drift(Drift),
     /// Send constant HTTP traffic, and say exactly what came back
@@ -289,6 +291,13 @@ pub(crate) struct Approve {
     /// What was done and found; it is recorded and shown to everybody
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) note: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Metrics {
+    /// Tell the Pushgateway of the configuration instead of printing
+    #[arg(long)]
+    pub(crate) push: bool,
 }
 
 #[derive(Debug, Args)]

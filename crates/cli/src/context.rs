@@ -76,16 +76,7 @@ impl Context {
 
     /// Connects the real ports. Nothing is reached before it is asked.
     pub(crate) fn ports(&self) -> Result<Ports, Failure> {
-        let ssh = &self.config.ssh;
-        let hosts = Arc::new(SystemHosts::new(
-            SshConfig {
-                config: ssh.config.clone(),
-                max_connecting: ssh.max_connecting,
-                connect_timeout: ssh.connect_timeout,
-                sudo: ssh.sudo,
-            },
-            Arc::clone(&self.clock),
-        ));
+        let hosts = Arc::new(SystemHosts::new(self.ssh(), Arc::clone(&self.clock)));
         let load_balancers = Arc::new(HaProxy::new(Arc::clone(&hosts), Arc::clone(&self.clock)));
         let alerts = Alerts::new().map_err(|error| Failure::new(Code::Error, chain(&error)))?;
         Ok(Ports {
@@ -95,6 +86,17 @@ impl Context {
             qa: Arc::new(Qa::new(environment())),
             clock: Arc::clone(&self.clock),
         })
+    }
+
+    /// Returns how hosts are reached.
+    pub(crate) fn ssh(&self) -> SshConfig {
+        let ssh = &self.config.ssh;
+        SshConfig {
+            config: ssh.config.clone(),
+            max_connecting: ssh.max_connecting,
+            connect_timeout: ssh.connect_timeout,
+            sudo: ssh.sudo,
+        }
     }
 
     /// Connects the package repository.

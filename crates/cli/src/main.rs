@@ -5,6 +5,7 @@ mod commands;
 mod context;
 mod failure;
 mod journal;
+mod metrics;
 mod show;
 
 use clap::Parser;

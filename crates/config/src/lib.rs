@@ -19,7 +19,9 @@ pub use diagnostic::{Diagnostic, Diagnostics};
 pub use reference::reference;
 
 use serde::Deserialize;
-use serin_model::{BuildKind, DebVersion, Pipeline, PipelineName, Topology, WhenBusy};
+use serin_model::{
+    BuildKind, DebVersion, EnvironmentName, Pipeline, PipelineName, Topology, WhenBusy,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,6 +48,10 @@ pub struct Config {
     pub pipelines: BTreeMap<PipelineName, Pipeline>,
     /// When a build may go on to main by itself, and what a newer one does meanwhile.
     pub promotion: Promotion,
+    /// The address of the Pushgateway that runs tell what their stages cost; `None`: there is none.
+    pub pushgateway: Option<String>,
+    /// The names under which people reach each environment.
+    pub serves: BTreeMap<EnvironmentName, Vec<String>>,
     /// The configuration file itself.
     pub path: PathBuf,
 }

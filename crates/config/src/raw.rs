@@ -40,6 +40,8 @@ pub(crate) struct RawConfig {
     pub(crate) environments: BTreeMap<Text, RawEnvironment>,
     /// When a build may go on to main by itself, and what a newer one does meanwhile.
     pub(crate) promotion: Option<RawPromotion>,
+    /// Where runs push what their stages cost; default: nowhere.
+    pub(crate) pushgateway: Option<RawPushgateway>,
     /// The pipelines: which stages there are. One that is written here replaces the built-in one whole.
     #[serde(default)]
     pub(crate) pipelines: BTreeMap<Text, At<Vec<At<RawStage>>>>,
@@ -121,6 +123,14 @@ pub(crate) struct RawJournal {
     pub(crate) postgres: Option<At<RawPostgres>>,
     /// With `postgres`, the folder of what only this machine keeps, lock files and packages; default `/var/lib/serin`.
     pub(crate) state: Option<Text>,
+}
+
+/// A Pushgateway, for Prometheus. It is told; nobody waits for it, and a run goes on without it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPushgateway {
+    /// Its address without `/metrics`, `http://` or `https://`.
+    pub(crate) url: Text,
 }
 
 /// A PostgreSQL database, 13 or newer. The password is in `password_file`, or in `PGPASSWORD`.

@@ -59,6 +59,8 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
         Topology { package: package?, profile: profile?, roles: roles.models(), environments };
     let pipelines = pipelines::pipelines(reader, raw, &topology, &roles);
     let promotion = promotion(reader, raw.promotion.as_ref());
+    let pushgateway = raw.pushgateway.as_ref().map(|raw| reader.base_url(&raw.url));
+    let serves = environments::serves(reader, raw);
     let (journal, state) = journal?;
     Some(Config {
         topology,
@@ -69,6 +71,9 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
         ssh: ssh?,
         pipelines,
         promotion,
+        // An address that is wrong was reported, and there will be no configuration.
+        pushgateway: pushgateway.flatten(),
+        serves,
         path: path.to_owned(),
     })
 }

@@ -29,7 +29,7 @@ pub use due::{Due, Effect, Mode, Watch, due};
 pub use environment::{EnvironmentEvent, EnvironmentState};
 pub use event::{Event, Outcome};
 pub use history::{History, NoWayBack, Scope, WayBack};
-pub use times::{Spent, StageTimes, Times};
 pub use run::{IllegalEvent, OutOfService, Run, Status, StepState};
+pub use times::{Spent, StageTimes, Times};
 pub use transitions::Arrow;
 pub use withdrawal::Withdrawal;

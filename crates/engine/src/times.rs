@@ -93,6 +93,21 @@ pub struct StageTimes {
 }
 
 impl Times {
+    /// Takes in the events of a run from its beginning, as far as they are a run's.
+    pub fn replay<'a>(events: impl IntoIterator<Item = (Timestamp, &'a Event)>) -> Self {
+        let mut times = Self::default();
+        let mut run: Option<Run> = None;
+        for (at, event) in events {
+            let taken = match &mut run {
+                Some(run) => run.apply(event).map(drop),
+                None => Run::new(event).map(|new| run = Some(new)),
+            };
+            let (Ok(()), Some(run)) = (taken, &run) else { break };
+            times.take(run, at, event);
+        }
+        times
+    }
+
     /// Takes in an event; `run` is the run after it.
     pub fn take(&mut self, run: &Run, at: Timestamp, event: &Event) {
         if let Some((since, stage, spent)) = self.now.take() {

@@ -9,6 +9,7 @@ pub mod controller;
 pub mod drift;
 pub mod environment;
 pub mod inbox;
+mod observers;
 pub mod perform;
 pub mod ports;
 pub mod queue;

@@ -11,11 +11,13 @@ mod explain;
 pub(crate) mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
+mod names;
 mod pool;
 mod session;
 mod wrapper;
 
 pub use frames::{Reply, Request};
+pub use names::destination;
 pub use pool::SshPool;
 pub use wrapper::wrapper_path;
 

@@ -1,7 +1,10 @@
 //! `serin doctor`: reaches everything that a run needs, and says what would stop it.
 
+mod independence;
+
 use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
+use crate::metrics::telling;
 use crate::show::line;
 use serin_model::{Environment, Observed, PackageState, Verdict};
 use serin_runtime::{
@@ -53,9 +56,10 @@ pub(crate) async fn run(context: &Context) -> Result<Code, Failure> {
         hosts(context, environment, &observed, &mut findings);
         load_balancers(environment, &observed, &mut findings);
         alerts(&ports, environment, &mut findings).await;
-        independence(context, environment, &mut findings);
         qa(environment, &mut findings);
     }
+    independence::check(context, &mut findings).await;
+    pushgateway(context, &mut findings).await;
     if !context.json() {
         line("");
         line(match findings.problems {
@@ -83,13 +87,6 @@ fn journal(context: &Context, findings: &mut Findings) {
     if crate::journal::settings(&context.config, postgres).is_readable_on_the_way() {
         findings
             .note("the journal is unencrypted: what is sent can be read and changed on the way");
-    }
-    for environment in context.config.topology.environments.values() {
-        let mut hosts = environment.hosts().map(|(_, host)| &host.name);
-        if let Some(host) = hosts.find(|host| host.as_str() == postgres.host) {
-            let what = format!("the journal is on {host}, which runs would take out of service");
-            findings.problem(what);
-        }
     }
 }
 
@@ -194,17 +191,17 @@ async fn alerts(ports: &Ports, environment: &Environment, findings: &mut Finding
     }
 }
 
-/// Nothing that Serin needs may be part of what it deploys: it would saw off its own branch.
-fn independence(context: &Context, environment: &Environment, findings: &mut Findings) {
-    let alerts = environment.alerts.iter();
-    let urls = alerts
-        .flat_map(|source| source.alertmanagers.iter().chain(&source.prometheus))
-        .chain([&context.config.repository.url]);
-    for url in urls {
-        let name = url.split("://").nth(1).and_then(|rest| rest.split(['/', ':']).next());
-        let hosts = environment.hosts().map(|(_, host)| &host.name);
-        if let Some(host) = hosts.into_iter().find(|host| Some(host.as_str()) == name) {
-            findings.problem(format!("{url} is on {host}, which runs would take out of service"));
+/// Runs do without it; but nobody would notice.
+async fn pushgateway(context: &Context, findings: &mut Findings) {
+    let Some(gateway) = telling::gateway(context) else { return };
+    let ready = match gateway {
+        Ok(gateway) => gateway.is_ready().await,
+        Err(error) => Err(error),
+    };
+    match ready {
+        Ok(()) => findings.good("the Pushgateway takes what it is told"),
+        Err(why) => {
+            findings.note(format!("the Pushgateway cannot be told: {why}; runs do without it"));
         }
     }
 }

@@ -4,13 +4,14 @@ use super::{allowed, halted, patch, plan, queue};
 use crate::args::{Decision, Detail, Past, Resume, Start};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure, chain};
+use crate::metrics::telling;
 use crate::show::{line, progress::Progress};
 use serin_engine::{Command, Run};
 use serin_journal::{LeaseRefused, Scope};
 use serin_model::{EnvironmentName, PatchDirection, Pipeline, Reason, RunId};
 use serin_runtime::inbox::{Ask, Request};
 use serin_runtime::ports::Ports;
-use serin_runtime::{AdoptError, Controller, Ended, records};
+use serin_runtime::{AdoptError, Controller, Ended, Observer, records};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -205,13 +206,19 @@ pub(crate) async fn drive(
     id: RunId,
     first: Option<Command>,
 ) -> Result<Code, Failure> {
-    let observer = Box::new(Progress::new(id.clone(), context.format()));
+    let mut observers: Vec<Box<dyn Observer>> =
+        vec![Box::new(Progress::new(id.clone(), context.format()))];
+    let mut teller = None;
+    if let Some((observer, telling)) = telling::begin(context, &ports, &id).await {
+        observers.push(observer);
+        teller = Some(telling);
+    }
     let adopted = Controller::adopt(
         context.journal.clone(),
         ports,
         id.clone(),
         Context::settings(),
-        observer,
+        Box::new(observers),
     );
     let mut controller = adopted.await.map_err(|error| not_adopted(&id, error))?;
     if let Some(command) = first {
@@ -231,6 +238,9 @@ pub(crate) async fn drive(
     let code = say_end(context, &id, controller.run(), ended).await;
     if finished {
         patch::finished(context, &controller.run().plan).await?;
+    }
+    if let Some(teller) = teller {
+        teller.end().await;
     }
     Ok(code)
 }

@@ -4,10 +4,10 @@ use crate::args::Show;
 use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::show::{
-    date, environment, json, line, lines::Lines, print, table, way_back::can_go_back,
+    date, environment, json, line, lines::Lines, print, table, times::took, way_back::can_go_back,
 };
 use serin_engine::environment::Overridden;
-use serin_engine::{OutOfService, Run, Status, StepState};
+use serin_engine::{OutOfService, Run, Status, StepState, Times};
 use serin_journal::Scope;
 use serin_model::{Action, EnvironmentName, FleetName, RunId, Stage, Subject};
 use serin_runtime::environment::{Stream, windows};
@@ -333,13 +333,15 @@ pub(crate) async fn show(context: &Context, what: Show) -> Result<Code, Failure>
     let told = can_go_back(&run, &context.config.pipelines);
     told.into_iter().for_each(line);
     let_through(context, &id, &run).await?.into_iter().for_each(line);
+    let times = Times::replay(records.iter().map(|(record, event)| (record.at, event)));
     for stage in &run.plan.stages {
         line(format!(
-            "  {} stage {}: {} ({})",
+            "  {} stage {}: {} ({}){}",
             mark(&run, stage),
             stage.number,
             stage.title,
-            stage.environment
+            stage.environment,
+            times.stages.get(&stage.number).map(took).unwrap_or_default()
         ));
     }
     if !run.is_over() {

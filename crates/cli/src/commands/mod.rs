@@ -12,6 +12,7 @@ mod halted;
 mod hold;
 mod journal;
 mod look;
+mod metrics;
 mod patch;
 mod plan;
 mod promote;
@@ -77,6 +78,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
         Command::History { environment } => look::history(&open()?, &environment).await,
         Command::Hold(hold) => hold::run(&open()?, hold.command).await,
         Command::Share(share) => share::run(&open()?, share).await,
+        Command::Metrics(what) => metrics::run(&open()?, &what).await,
         Command::Drift(drift) => drift::run(&open()?, drift).await,
     }
 }

@@ -5,11 +5,15 @@
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod holds;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod leaving;
+#[cfg(test)]
+mod metrics;
 #[cfg(test)]
 mod shares;
 #[cfg(test)]

@@ -9,6 +9,10 @@ use std::collections::BTreeMap;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawEnvironment {
+    /// Names under which people reach it, such as `gitlab.example.com`: `serin doctor` makes sure that nothing that Serin
+    /// needs is served under one of them.
+    #[serde(default)]
+    pub(crate) serves: Vec<Text>,
     /// Its load balancers; each of them holds every backend.
     #[serde(default)]
     pub(crate) load_balancers: BTreeMap<Text, RawLoadBalancer>,

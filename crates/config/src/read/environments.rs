@@ -41,6 +41,35 @@ pub(super) fn environments(
     environments
 }
 
+/// Reads the names under which people reach each environment.
+pub(super) fn serves(
+    reader: &mut Reader,
+    raw: &RawConfig,
+) -> BTreeMap<EnvironmentName, Vec<String>> {
+    let mut serves = BTreeMap::new();
+    for (name, raw) in &raw.environments {
+        // What is wrong with the name is reported where the environment is read.
+        let Ok(name) = name.get().parse() else { continue };
+        let served: Vec<String> =
+            raw.serves.iter().filter_map(|text| served_name(reader, text)).collect();
+        if !served.is_empty() {
+            serves.insert(name, served);
+        }
+    }
+    serves
+}
+
+fn served_name(reader: &mut Reader, text: &Text) -> Option<String> {
+    let name = text.get().to_ascii_lowercase();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+    if name.is_empty() || !name.chars().all(plain) {
+        let message = format!("`{}` is not the name of a host", text.get());
+        reader.wrong(text.span(), message, "write the name alone: `gitlab.example.com`");
+        return None;
+    }
+    Some(name)
+}
+
 fn environment(
     reader: &mut Reader,
     (written, raw): (&Text, &RawEnvironment),
