@@ -4,12 +4,14 @@
 //! Nothing is checked here beyond the shape: what a text means is read in [`crate::read`].
 
 mod environment;
+mod people;
 mod role;
 
 pub(crate) use environment::{
     RawAlerts, RawConfigManagement, RawDay, RawEnvironment, RawFleet, RawFreeze, RawLoadBalancer,
     RawMidRun, RawQa, RawRecord, RawReport,
 };
+pub(crate) use people::{RawGitlab, RawPerson, RawPersonRole};
 pub(crate) use role::{RawAction, RawAtDeadline, RawDrain, RawQuiet, RawRole, RawRoleStage};
 
 use crate::at::{At, Text, Texts};
@@ -42,6 +44,10 @@ pub(crate) struct RawConfig {
     pub(crate) promotion: Option<RawPromotion>,
     /// Where runs push what their stages cost; default: nowhere.
     pub(crate) pushgateway: Option<RawPushgateway>,
+    /// The people: who may do what. Without this table, whoever reaches the journal may do everything.
+    pub(crate) people: Option<At<BTreeMap<Text, RawPerson>>>,
+    /// How the user behind a job of GitLab CI is known.
+    pub(crate) gitlab: Option<At<RawGitlab>>,
     /// The pipelines: which stages there are. One that is written here replaces the built-in one whole.
     #[serde(default)]
     pub(crate) pipelines: BTreeMap<Text, At<Vec<At<RawStage>>>>,
