@@ -1,9 +1,11 @@
 //! The command line. Its help is where a release manager learns Serin.
 
+mod audit;
 mod environment;
 mod patch;
 mod rehearse;
 
+pub(crate) use audit::{Audit, AuditCommand};
 pub(crate) use environment::{Drift, Hold, HoldCommand, Past, Place, Resume, ShareOf, Start};
 pub(crate) use patch::{PatchApply, PatchCheck, PatchCommand, PatchRemove};
 pub(crate) use rehearse::{FaultWords, Rehearse, When};
@@ -33,6 +35,9 @@ pub(crate) struct Arguments {
     /// Say more about what Serin itself does
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
+    /// The record of the audit trail by which a door has asked for this command; it comes first of all
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) asked: Option<u64>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -131,6 +136,8 @@ pub(crate) enum Command {
         /// The environment
         environment: EnvironmentName,
     },
+    /// Show who asked for what, refused or not, and how it ended
+    Audit(Audit),
     /// Show the share of traffic that a canary gets, or set it
     Share(ShareOf),
     /// Say what hosts run and what canaries get, for Prometheus

@@ -30,3 +30,5 @@ mod postgres;
 mod cluster;
 #[cfg(test)]
 mod rehearse;
+#[cfg(test)]
+mod people;
