@@ -4,6 +4,14 @@
 //! therefore comes from the configuration, and the token alone from the job; GitLab gives it to the job for as long as it
 //! runs.
 
+mod api;
+mod junit;
+mod pipelines;
+
+pub use api::{GitLab, GitLabError};
+pub use junit::junit;
+pub use pipelines::{Pipeline, State, TestCase, TestResult, Trigger};
+
 use crate::http::{self, HttpError, Peer};
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::Deserialize;

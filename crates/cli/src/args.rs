@@ -2,11 +2,13 @@
 
 mod audit;
 mod environment;
+mod gitlab;
 mod patch;
 mod rehearse;
 
 pub(crate) use audit::{Audit, AuditCommand};
 pub(crate) use environment::{Drift, Hold, HoldCommand, Past, Place, Resume, ShareOf, Start};
+pub(crate) use gitlab::{GitLabCommand, PipelineOf, TestsAre, Variable};
 pub(crate) use patch::{PatchApply, PatchCheck, PatchCommand, PatchRemove};
 pub(crate) use rehearse::{FaultWords, Rehearse, When};
 
@@ -150,6 +152,12 @@ pub(crate) enum Command {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Ask a GitLab for something: a pipeline that tests
+    #[command(name = "gitlab")]
+    GitLab {
+        #[command(subcommand)]
+        command: GitLabCommand,
     },
     /// Do things with the journal itself
     Journal {

@@ -9,6 +9,7 @@ mod doctor;
 mod drift;
 mod drive;
 mod forecast;
+mod gitlab;
 mod halted;
 mod hold;
 mod journal;
@@ -24,7 +25,9 @@ pub(crate) mod share;
 mod traffic;
 mod why;
 
-use crate::args::{Approve, Arguments, Command, ConfigCommand, Decision, JournalCommand};
+use crate::args::{
+    Approve, Arguments, Command, ConfigCommand, Decision, GitLabCommand, JournalCommand,
+};
 use crate::context::{self, Context};
 use crate::failure::{Code, Failure};
 use crate::people::{self, Words};
@@ -57,6 +60,7 @@ pub(crate) async fn run(arguments: Arguments, words: Words) -> Result<Code, Fail
         Command::Journal { command: JournalCommand::Copy { from } } => {
             journal::copy(&context::load(config.as_deref())?, &from, (format, words)).await
         }
+        Command::GitLab { command: GitLabCommand::Pipeline(what) } => gitlab::pipeline(&what).await,
         Command::Traffic(traffic) => traffic::run(traffic, format).await,
         command @ (Command::Doctor
         | Command::Builds { .. }

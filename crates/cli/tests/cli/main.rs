@@ -7,6 +7,8 @@ mod support;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod gitlab;
+#[cfg(test)]
 mod holds;
 #[cfg(test)]
 mod hostile;
