@@ -5,10 +5,12 @@
 //! runs.
 
 mod api;
+mod deployments;
 mod junit;
 mod pipelines;
 
 pub use api::{GitLab, GitLabError};
+pub use deployments::{Deployment, DeploymentStatus, Target};
 pub use junit::junit;
 pub use pipelines::{Pipeline, State, TestCase, TestResult, Trigger};
 

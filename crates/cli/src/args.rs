@@ -153,7 +153,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Ask a GitLab for something: a pipeline that tests
+    /// Ask a GitLab for tests, and tell it what is deployed
     #[command(name = "gitlab")]
     GitLab {
         #[command(subcommand)]

@@ -1,12 +1,15 @@
 //! `serin`: the operator's command. It parses words, calls the runtime, and shows what happened; it decides nothing.
 
 mod args;
+mod beside;
 mod commands;
 mod context;
 mod failure;
+mod gitlab;
 mod journal;
 mod metrics;
 mod people;
+mod secrets;
 mod show;
 
 use clap::Parser;

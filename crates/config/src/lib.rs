@@ -20,7 +20,8 @@ pub use reference::reference;
 
 use serde::Deserialize;
 use serin_model::{
-    BuildKind, DebVersion, EnvironmentName, People, Pipeline, PipelineName, Topology, WhenBusy,
+    BuildKind, DebVersion, EnvironmentName, FleetName, HostName, People, Pipeline, PipelineName,
+    Topology, WhenBusy,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -56,8 +57,43 @@ pub struct Config {
     pub people: People,
     /// How the user behind a job of GitLab CI is known.
     pub jobs: Jobs,
+    /// Where GitLab is told what is deployed; `None`: nowhere.
+    pub deployments: Option<Deployments>,
     /// The configuration file itself.
     pub path: PathBuf,
+}
+
+/// Where GitLab is told what is deployed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployments {
+    /// The address of its API.
+    pub api: String,
+    /// The file with the token.
+    pub token_file: PathBuf,
+    /// The components whose commits are told, each in its project.
+    pub components: Vec<DeployedComponent>,
+}
+
+/// A component whose commits GitLab is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeployedComponent {
+    /// The project, by its path or number.
+    pub project: String,
+    /// Its name in the package's own list.
+    pub component: String,
+    /// The branch that its commits are shown with.
+    pub git_ref: String,
+    /// Places, and GitLab's names for them.
+    pub places: Vec<(Place, String)>,
+}
+
+/// An environment, or one fleet of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The fleet; `None`: all of them.
+    pub fleet: Option<FleetName>,
 }
 
 /// Where the journal is.
@@ -173,6 +209,23 @@ pub struct Ssh {
     pub connect_timeout: Duration,
     /// Whether the wrapper is run by `sudo -n`.
     pub sudo: bool,
+}
+
+impl Place {
+    /// Tells whether a host of an environment is in it.
+    pub fn holds(
+        &self,
+        topology: &Topology,
+        environment: &EnvironmentName,
+        host: &HostName,
+    ) -> bool {
+        let fleets = topology.environments.get(environment).map(|found| &found.fleets);
+        *environment == self.environment
+            && self.fleet.as_ref().is_none_or(|fleet| {
+                let fleet = fleets.and_then(|fleets| fleets.get(fleet));
+                fleet.is_some_and(|fleet| fleet.hosts.contains_key(host))
+            })
+    }
 }
 
 /// Why there is no configuration.

@@ -11,7 +11,7 @@ pub(crate) use environment::{
     RawAlerts, RawConfigManagement, RawDay, RawEnvironment, RawFleet, RawFreeze, RawLoadBalancer,
     RawMidRun, RawQa, RawRecord, RawReport,
 };
-pub(crate) use people::{RawGitlab, RawPerson, RawPersonRole};
+pub(crate) use people::{RawDeployments, RawGitlab, RawPerson, RawPersonRole};
 pub(crate) use role::{RawAction, RawAtDeadline, RawDrain, RawQuiet, RawRole, RawRoleStage};
 
 use crate::at::{At, Text, Texts};

@@ -5,6 +5,7 @@
 //! reason was already reported. Only [`config`] decides: one report, and there is no configuration.
 
 mod built_in;
+mod deployments;
 mod environments;
 mod freeze;
 mod hosts;
@@ -64,6 +65,7 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
     let serves = environments::serves(reader, raw);
     let people = people::people(reader, raw, &topology);
     let jobs = people::jobs(reader, raw.gitlab.as_ref());
+    let deployments = deployments::deployments(reader, raw.gitlab.as_ref(), &topology);
     let (journal, state) = journal?;
     Some(Config {
         topology,
@@ -77,6 +79,7 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
         // An address that is wrong was reported, and there will be no configuration.
         pushgateway: pushgateway.flatten(),
         serves,
+        deployments,
         people,
         jobs,
         path: path.to_owned(),

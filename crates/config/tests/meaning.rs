@@ -169,6 +169,32 @@ fn people_have_accounts_and_roles_and_jobs_are_as_the_file_says() {
 }
 
 #[test]
+fn deployments_are_told_by_place() {
+    let told = "[gitlab]\napi = \"https://ops.example.com/api/v4/\"\ntoken_file = \"keys/gitlab\"\n\
+                [[gitlab.deployments]]\nproject = \"gitlab-org/gitlab\"\ncomponent = \"gitlab-rails\"\n\
+                environments = { production = \"gprd\", \"production/canary\" = \"gprd-cny\" }\n";
+    let config = read(&BASE.replace("[package]", &format!("{told}[package]")));
+    let deployments = config.deployments.unwrap();
+    assert_eq!(deployments.api, "https://ops.example.com/api/v4");
+    assert_eq!(deployments.token_file, Path::new("/etc/serin/keys/gitlab"));
+    let component = &deployments.components[0];
+    assert_eq!(component.git_ref, "master");
+    let places: Vec<String> = component
+        .places
+        .iter()
+        .map(|(place, name)| {
+            format!(
+                "{} {:?} {name}",
+                place.environment,
+                place.fleet.as_ref().map(ToString::to_string)
+            )
+        })
+        .collect();
+    assert_eq!(places, ["production None gprd", "production Some(\"canary\") gprd-cny"]);
+    assert_eq!(read(BASE).deployments, None);
+}
+
+#[test]
 fn a_journal_in_a_database_keeps_what_is_of_this_machine_in_a_folder_here() {
     let with = |journal: &str| read(&BASE.replace("[package]", &format!("{journal}\n[package]")));
     let config = with("[journal]\npostgres = { host = \"db-01\" }");

@@ -9,9 +9,9 @@ use std::path::Path;
 const BASE: &str = include_str!("base.toml");
 
 /// A claim, and the changes (from, to) that break it.
-type Case = (&'static str, &'static [(&'static str, &'static str)]);
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)]);
 
-fn refusal((claim, changes): &Case) -> Diagnostics {
+fn refusal((claim, changes): &Case<'_>) -> Diagnostics {
     let changed = changes.iter().fold(BASE.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{claim}: {from:?} is not in base.toml");
         text.replacen(from, to, 1)
@@ -20,14 +20,14 @@ fn refusal((claim, changes): &Case) -> Diagnostics {
 }
 
 /// Compares with the snapshot of a name.
-fn check(name: &str, cases: &[Case]) {
+fn check(name: &str, cases: &[Case<'_>]) {
     let mut settings = insta::Settings::clone_current();
     settings.set_omit_expression(true);
     settings.set_prepend_module_to_snapshot(false);
     settings.bind(|| insta::assert_snapshot!(name, shown(cases)));
 }
 
-fn shown(cases: &[Case]) -> String {
+fn shown(cases: &[Case<'_>]) -> String {
     let mut shown = String::new();
     for case in cases {
         let refusal = refusal(case);
@@ -133,6 +133,27 @@ fn a_wrong_journal_is_refused() {
                     "[package]",
                     "[journal]\npostgres = { host = \"a\", port = 0, ca_file = \"b\", unencrypted = true }\n[package]",
                 )],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn wrong_deployments_are_refused() {
+    const LIST: &str = "[[gitlab.deployments]]\nproject = \"a/b\"\ncomponent = \"c\"\n";
+    let told = |more: &str| format!("{LIST}{more}\n[package]");
+    let nowhere = told("environments = { production = \"gprd\" }");
+    let elsewhere = format!(
+        "[gitlab]\napi = \"http://ops.example.com\"\ntoken_file = \"\"\n{}",
+        told("environments = { prodution = \"gprd\", \"production/canry\" = \"\" }")
+    );
+    check(
+        "deployments",
+        &[
+            ("a GitLab is told, by a token", &[("[package]", &nowhere)]),
+            (
+                "places are known, and tokens are not sent in the clear",
+                &[("[package]", &elsewhere)],
             ),
         ],
     );

@@ -12,6 +12,8 @@ pub(crate) enum GitLabCommand {
     /// Tokens are read from the environment and never shown: SERIN_GITLAB_TRIGGER_TOKEN starts the pipeline,
     /// SERIN_GITLAB_TOKEN (scope read_api, or api to stop it as well) looks at it. Ends with 0 only if the pipeline passed.
     Pipeline(PipelineOf),
+    /// Tell GitLab what is deployed where, as far as it does not know: runs tell it while they go, if it is there
+    Deployments,
 }
 
 #[derive(Debug, Args)]

@@ -2,16 +2,16 @@
 
 use super::{allowed, halted, patch, plan, queue};
 use crate::args::{Decision, Detail, Past, Resume, Start};
+use crate::beside::Beside;
 use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
-use crate::metrics::telling;
 use crate::show::{line, progress::Progress};
 use serin_engine::{Command, Run};
 use serin_journal::{LeaseRefused, Scope};
 use serin_model::{EnvironmentName, PatchDirection, Pipeline, Reason, RunId};
 use serin_runtime::inbox::{Ask, Request};
 use serin_runtime::ports::Ports;
-use serin_runtime::{AdoptError, Controller, Ended, Observer, records};
+use serin_runtime::{AdoptError, Controller, Ended, records};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -207,13 +207,8 @@ pub(crate) async fn drive(
     id: RunId,
     first: Option<Command>,
 ) -> Result<Code, Failure> {
-    let mut observers: Vec<Box<dyn Observer>> =
-        vec![Box::new(Progress::new(id.clone(), context.format()))];
-    let mut teller = None;
-    if let Some((observer, telling)) = telling::begin(context, &ports, &id).await {
-        observers.push(observer);
-        teller = Some(telling);
-    }
+    let (mut observers, beside) = Beside::begin(context, &ports, &id).await;
+    observers.insert(0, Box::new(Progress::new(id.clone(), context.format())));
     let adopted = Controller::adopt(
         context.journal.clone(),
         ports,
@@ -222,27 +217,30 @@ pub(crate) async fn drive(
         Box::new(observers),
     );
     let mut controller = adopted.await.map_err(|error| not_adopted(&id, error))?;
-    if let Some(command) = first {
-        match controller.ask(command).await {
-            Ok(Ok(())) => {}
-            Ok(Err(refusal)) => {
-                return Err(Failure::new(Code::Refused, format!("run {id}: {refusal}")));
-            }
-            Err(ended) => return Ok(say_end(context, &id, controller.run(), ended).await),
+    let asked = match first {
+        Some(command) => controller.ask(command).await,
+        None => Ok(Ok(())),
+    };
+    let ended = match asked {
+        Ok(Ok(())) => {
+            let (sender, commands) = mpsc::channel(4);
+            let interrupts = tokio::spawn(interrupts(id.clone(), sender));
+            let ended = controller.drive(commands).await;
+            interrupts.abort();
+            ended
         }
-    }
-    let (sender, commands) = mpsc::channel(4);
-    let interrupts = tokio::spawn(interrupts(id.clone(), sender));
-    let ended = controller.drive(commands).await;
-    interrupts.abort();
+        Ok(Err(refusal)) => {
+            return Err(Failure::new(Code::Refused, format!("run {id}: {refusal}")));
+        }
+        Err(ended) => ended,
+    };
     let finished = matches!(ended, Ended::Finished);
     let code = say_end(context, &id, controller.run(), ended).await;
     if finished {
         patch::finished(context, &controller.run().plan).await?;
     }
-    if let Some(teller) = teller {
-        teller.end().await;
-    }
+    drop(controller);
+    beside.end().await;
     Ok(code)
 }
 

@@ -60,7 +60,12 @@ pub(crate) async fn run(arguments: Arguments, words: Words) -> Result<Code, Fail
         Command::Journal { command: JournalCommand::Copy { from } } => {
             journal::copy(&context::load(config.as_deref())?, &from, (format, words)).await
         }
-        Command::GitLab { command: GitLabCommand::Pipeline(what) } => gitlab::pipeline(&what).await,
+        Command::GitLab { command: GitLabCommand::Pipeline(what) } => {
+            gitlab::pipeline::run(&what).await
+        }
+        Command::GitLab { command: GitLabCommand::Deployments } => {
+            gitlab::deployments::run(&open()?).await
+        }
         Command::Traffic(traffic) => traffic::run(traffic, format).await,
         command @ (Command::Doctor
         | Command::Builds { .. }

@@ -53,4 +53,25 @@ pub(crate) struct RawGitlab {
     pub(crate) projects: Option<At<Vec<At<i64>>>>,
     /// Whether the job's variables are believed instead, though whoever starts a job can set them; default false.
     pub(crate) trust_variables: Option<At<bool>>,
+    /// The file with the token by which deployments are recorded (scope `api`), which not everybody may read.
+    pub(crate) token_file: Option<Text>,
+    /// Where deployments are recorded; default: nowhere.
+    #[serde(default)]
+    pub(crate) deployments: Vec<At<RawDeployments>>,
+}
+
+/// Deployments of one component, recorded in the project that has its commits.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub(crate) struct RawDeployments {
+    /// The project, by its path or number.
+    pub(crate) project: Text,
+    /// The component in the package's own list (`manifest` of the profile), such as `gitlab-rails`.
+    pub(crate) component: Text,
+    /// The branch that its commits are shown with; default `master`.
+    #[serde(rename = "ref")]
+    pub(crate) git_ref: Option<Text>,
+    /// GitLab's name for each environment, or fleet of one: `{ staging = "gstg", "production/canary" = "gprd-cny" }`.
+    pub(crate) environments: BTreeMap<Text, Text>,
 }

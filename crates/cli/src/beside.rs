@@ -1,0 +1,36 @@
+//! What others are told of a run while it goes: beside it, and never in its way.
+
+use crate::context::Context;
+use crate::{gitlab, metrics};
+use serin_model::RunId;
+use serin_runtime::Observer;
+use serin_runtime::ports::Ports;
+
+/// Those who tell it.
+pub(crate) struct Beside {
+    metrics: Option<metrics::telling::Teller>,
+    gitlab: Option<gitlab::beside::Teller>,
+}
+
+impl Beside {
+    /// Begins to tell a Pushgateway and GitLab, where there are such; the observers belong to the run's controller.
+    pub(crate) async fn begin(
+        context: &Context,
+        ports: &Ports,
+        id: &RunId,
+    ) -> (Vec<Box<dyn Observer>>, Self) {
+        let (pages, metrics) = metrics::telling::begin(context, ports, id).await.unzip();
+        let (places, gitlab) = gitlab::beside::begin(context, ports, id).unzip();
+        (pages.into_iter().chain(places).collect(), Self { metrics, gitlab })
+    }
+
+    /// Waits a moment until everything is told. The controller must be gone, and its observers with it.
+    pub(crate) async fn end(self) {
+        if let Some(metrics) = self.metrics {
+            metrics.end().await;
+        }
+        if let Some(gitlab) = self.gitlab {
+            gitlab.end().await;
+        }
+    }
+}
