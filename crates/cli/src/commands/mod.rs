@@ -63,9 +63,6 @@ pub(crate) async fn run(arguments: Arguments, words: Words) -> Result<Code, Fail
         Command::GitLab { command: GitLabCommand::Pipeline(what) } => {
             gitlab::pipeline::run(&what).await
         }
-        Command::GitLab { command: GitLabCommand::Deployments } => {
-            gitlab::deployments::run(&open()?).await
-        }
         Command::Traffic(traffic) => traffic::run(traffic, format).await,
         command @ (Command::Doctor
         | Command::Builds { .. }
@@ -90,6 +87,7 @@ pub(crate) async fn run(arguments: Arguments, words: Words) -> Result<Code, Fail
         | Command::Hold(_)
         | Command::Share(_)
         | Command::Metrics(_)
+        | Command::GitLab { command: GitLabCommand::Deployments }
         | Command::Drift(_)) => {
             let mut context = Context::open((config.as_deref(), hand), format)?;
             let admitted = people::admit(&mut context, &command, words).await?;
@@ -128,11 +126,15 @@ async fn perform(context: &Context, command: Command) -> Result<Code, Failure> {
         Command::Hold(hold) => hold::run(context, hold.command).await,
         Command::Share(share) => share::run(context, share).await,
         Command::Metrics(what) => metrics::run(context, &what).await,
+        Command::GitLab { command: GitLabCommand::Deployments } => {
+            gitlab::deployments::run(context).await
+        }
         Command::Drift(drift) => drift::run(context, drift).await,
         Command::Completions { .. }
         | Command::Config { .. }
         | Command::Rehearse(_)
         | Command::Journal { .. }
+        | Command::GitLab { command: GitLabCommand::Pipeline(_) }
         | Command::Traffic(_) => Err(Failure::new(Code::Error, "this needs no journal")),
     }
 }

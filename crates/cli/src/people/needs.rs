@@ -1,8 +1,8 @@
 //! What each command needs of who asks for it: one table, [`of`], and where that is, [`need`].
 
 use crate::args::{
-    Approve, Command, Decision, Drift, Hold, HoldCommand, Past, PatchCommand, Recipe, Resume,
-    ShareOf, Start, Undone,
+    Approve, Command, Decision, Drift, GitLabCommand, Hold, HoldCommand, Past, PatchCommand,
+    Recipe, Resume, ShareOf, Start, Undone,
 };
 use crate::commands::{patch::open_in, share::whole};
 use crate::context::Context;
@@ -43,6 +43,7 @@ pub(super) async fn of(context: &Context, command: &Command) -> Option<Needs> {
         Command::Completions { .. }
         | Command::Config { .. }
         | Command::Rehearse(_)
+        | Command::GitLab { command: GitLabCommand::Pipeline(_) }
         | Command::Traffic(_) => return None,
         Command::Doctor
         | Command::Builds { .. }
@@ -56,6 +57,7 @@ pub(super) async fn of(context: &Context, command: &Command) -> Option<Needs> {
         | Command::History { .. }
         | Command::Audit(_)
         | Command::Metrics(_)
+        | Command::GitLab { command: GitLabCommand::Deployments }
         | Command::Hold(Hold { command: HoldCommand::List })
         | Command::Share(ShareOf { percent: None, .. })
         | Command::Drift(Drift { fix: false }) => LOOK,
@@ -163,6 +165,7 @@ async fn scope(context: &Context, command: &Command) -> Result<NeedScope, Failur
         | Command::History { .. }
         | Command::Audit(_)
         | Command::Metrics(_)
+        | Command::GitLab { .. }
         | Command::Patch { command: PatchCommand::Check(_) | PatchCommand::List { .. } }
         | Command::Hold(Hold { command: HoldCommand::List }) => NeedScope::Anywhere,
     })
@@ -233,6 +236,7 @@ pub(super) fn reason(command: &Command) -> Option<String> {
         | Command::History { .. }
         | Command::Audit(_)
         | Command::Metrics(_)
+        | Command::GitLab { .. }
         | Command::Adopt { .. }
         | Command::Drift(_)
         | Command::Journal { .. }
