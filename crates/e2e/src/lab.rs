@@ -145,6 +145,27 @@ impl Lab {
         Ok(if acts { running.counted(&self.account, adopts) } else { running })
     }
 
+    /// Starts `serin` with a configuration of one's own on a machine that is called otherwise.
+    pub(crate) fn serin_named(
+        &self,
+        machine: &str,
+        config: &Path,
+        arguments: &[&str],
+    ) -> Result<Running> {
+        let mut command = Command::new("unshare");
+        command.args(["--uts", "--", "sh", "-c", "hostname \"$1\" && shift && exec \"$@\"", "sh"]);
+        command
+            .arg(machine)
+            .arg(self.bin.join("serin"))
+            .arg("--config")
+            .arg(config)
+            .args(arguments);
+        let adopts = if arguments.contains(&"adopt") { Adopts::Yes } else { Adopts::No };
+        let running = Running::start(&mut command)?;
+        let acts = arguments.iter().any(|word| ACTING.contains(word));
+        Ok(if acts { running.counted(&self.account, adopts) } else { running })
+    }
+
     /// Starts `serin` on a machine whose clock is so many seconds ahead, or behind with a minus.
     pub(crate) fn serin_at(&self, seconds: &str, arguments: &[&str]) -> Result<Running> {
         let mut command = Command::new(self.bin.join("serin"));

@@ -12,6 +12,7 @@ mod faults;
 mod gates;
 mod holds;
 mod lab;
+mod machines;
 mod monitor;
 mod oracle;
 mod others;

@@ -5,7 +5,7 @@ use crate::monitor::Monitor;
 use crate::refusals::refusals;
 use crate::traffic::Traffic;
 use crate::work::{at_work, slowest};
-use crate::{faults, gates, holds, oracle, others, patches, production};
+use crate::{faults, gates, holds, machines, oracle, others, patches, production};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
@@ -62,6 +62,7 @@ pub(crate) fn soak() -> Vec<Scenario> {
     all.extend([faults::dpkg_locked(), faults::drain_never_ends(), faults::power_lost()]);
     all.extend([faults::socket_taken(), faults::socket_stays_taken()]);
     all.push(patches::patched());
+    all.push(machines::share_a_journal(200));
     all.extend([production::rolled_back(10), production::expedited(), production::promoted()]);
     all
 }

@@ -1,0 +1,81 @@
+//! A PostgreSQL of this machine for one story, which syncs every commit, as Debian has it.
+
+use anyhow::{Context, Result, bail};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+/// Where Debian has the programs.
+const BIN: &str = "/usr/lib/postgresql/15/bin";
+
+/// A PostgreSQL that ends with the story.
+pub(super) struct Cluster {
+    server: Child,
+    folder: TempDir,
+}
+
+impl Cluster {
+    pub(super) fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        // It refuses to be root.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))?;
+        let own = folder.path().join("postgres");
+        std::fs::create_dir(&own)?;
+        done(Command::new("chown").arg("postgres:").arg(&own))?;
+        let data = own.join("data");
+        done(
+            postgres("initdb")
+                .args(["--auth=trust", "--username=serin", "--encoding=UTF8", "--locale=C", "-D"])
+                .arg(&data),
+        )?;
+        let server = postgres("postgres")
+            .arg("-D")
+            .arg(&data)
+            .arg("-k")
+            .arg(&own)
+            .args(["-c", "listen_addresses="])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut cluster = Self { server, folder };
+        let mut ready = Command::new(Path::new(BIN).join("pg_isready"));
+        ready.arg("-q").arg("-h").arg(cluster.socket());
+        while !ready.status()?.success() {
+            if let Some(status) = cluster.server.try_wait()? {
+                bail!("PostgreSQL ended with {status}");
+            }
+        }
+        Ok(cluster)
+    }
+
+    /// Returns the folder of its socket.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.folder.path().join("postgres")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.server.kill());
+        drop(self.server.wait());
+    }
+}
+
+/// A program of PostgreSQL's, as its own user.
+fn postgres(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"])
+        .arg(Path::new(BIN).join(program))
+        .current_dir("/");
+    command
+}
+
+fn done(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("could not start {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
