@@ -1,4 +1,5 @@
-//! Two machines with Serin on one journal in PostgreSQL: random commands and kills from both, and one owner at a time.
+//! Two machines with Serin on one journal in PostgreSQL: random commands and kills from both, a PostgreSQL that is restarted
+//! and once away, and one owner at a time.
 //!
 //! The machines are this one under two names, each with a folder of its own for what a Serin keeps for itself: neither sees
 //! that a process of the other is dead but by its silence. What happened is asked of the hosts: their jobs say under which
@@ -46,7 +47,7 @@ const COMMANDS: [(&[&str], &[i32]); 9] = [
 /// Two machines with one journal.
 struct Machines {
     configs: Vec<NamedTempFile>,
-    _cluster: Cluster,
+    cluster: Cluster,
     _folders: tempfile::TempDir,
 }
 
@@ -56,6 +57,8 @@ struct Done {
     commands: usize,
     halts: usize,
     kills: usize,
+    restarts: usize,
+    outages: usize,
     /// From a kill to the first thing that another process did, on the same machine and on the other.
     back: [Vec<Duration>; 2],
 }
@@ -65,7 +68,7 @@ pub(crate) fn share_a_journal(times: usize) -> Scenario {
     scenario(
         format!("of_two_machines_on_one_journal_one_acts_through_{times}_commands_and_kills"),
         move |lab| {
-            let machines = Machines::new(lab)?;
+            let mut machines = Machines::new(lab)?;
             let (mut done, mut runs, mut jobs) = (Done::default(), 0, 0);
             while done.commands + done.kills < times {
                 let version = lab.publish(None)?;
@@ -92,11 +95,13 @@ pub(crate) fn share_a_journal(times: usize) -> Scenario {
                 |times: &[Duration]| times.iter().max().map_or(0.0, Duration::as_secs_f64);
             let [same, other] = &done.back;
             Ok(format!(
-                "{} commands, {} halts and {} kills in {runs} runs; {jobs} jobs on hosts, under fences that only rise; \
+                "{} commands, {} halts, {} kills, {} restarts of PostgreSQL and {} longer outage(s) in {runs} runs; {jobs} jobs on hosts, under fences that only rise; \
                  at work again within {:.1} s on the same machine ({} times), {:.1} s on the other ({})",
                 done.commands,
                 done.halts,
                 done.kills,
+                done.restarts,
+                done.outages,
                 slowest(same),
                 same.len(),
                 slowest(other),
@@ -122,7 +127,7 @@ impl Machines {
             lab.changed_config(|text| text.replace(&old, &journal))
         };
         let configs = NAMES.iter().map(config).collect::<Result<Vec<_>>>()?;
-        Ok(Self { configs, _cluster: cluster, _folders: folders })
+        Ok(Self { configs, cluster, _folders: folders })
     }
 
     fn config(&self, at: usize) -> Result<&Path> {
@@ -136,7 +141,7 @@ impl Machines {
 
     /// Kills a run's process and asks all kinds of things, at random moments and on both machines, until the run is over.
     fn disturb(
-        &self,
+        &mut self,
         lab: &mut Lab,
         (mut at, mut running): (usize, Running),
         times: usize,
@@ -165,6 +170,22 @@ impl Machines {
                     done.kills += 1;
                 }
                 3 => {
+                    // Shorter than a connection is made again and again: nobody notices.
+                    self.cluster.stop()?;
+                    self.cluster.serve()?;
+                    done.restarts += 1;
+                }
+                4 if done.outages == 0 => {
+                    // Longer: nothing is started without its record, and the process ends.
+                    self.cluster.stop()?;
+                    let ended = running.end(PATIENCE)?;
+                    self.cluster.serve()?;
+                    ended.expect(8)?;
+                    at = lab.random(2);
+                    running = self.start(lab, at, &["--json", "adopt"])?;
+                    done.outages += 1;
+                }
+                5 => {
                     let by = lab.random(2);
                     let halt =
                         self.start(lab, by, &["halt", "--reason", "a look"])?.end(PATIENCE)?;

@@ -1,6 +1,7 @@
 //! A PostgreSQL of this machine for one story, which syncs every commit, as Debian has it.
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +12,7 @@ const BIN: &str = "/usr/lib/postgresql/15/bin";
 
 /// A PostgreSQL that ends with the story.
 pub(super) struct Cluster {
-    server: Child,
+    server: Option<Child>,
     folder: TempDir,
 }
 
@@ -29,24 +30,37 @@ impl Cluster {
                 .args(["--auth=trust", "--username=serin", "--encoding=UTF8", "--locale=C", "-D"])
                 .arg(&data),
         )?;
-        let server = postgres("postgres")
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(&own)
-            .args(["-c", "listen_addresses="])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let mut cluster = Self { server, folder };
+        let mut cluster = Self { server: None, folder };
+        cluster.serve()?;
+        Ok(cluster)
+    }
+
+    /// Starts the server, and waits until it can be asked.
+    pub(super) fn serve(&mut self) -> Result<()> {
+        let socket = self.socket();
+        let mut server = postgres("postgres");
+        server.arg("-D").arg(socket.join("data")).arg("-k").arg(&socket);
+        server.args(["-c", "listen_addresses="]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut server = server.spawn()?;
         let mut ready = Command::new(Path::new(BIN).join("pg_isready"));
-        ready.arg("-q").arg("-h").arg(cluster.socket());
+        ready.arg("-q").arg("-h").arg(&socket);
         while !ready.status()?.success() {
-            if let Some(status) = cluster.server.try_wait()? {
+            if let Some(status) = server.try_wait()? {
                 bail!("PostgreSQL ended with {status}");
             }
         }
-        Ok(cluster)
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// Stops the server at once, as a crash of it would: every connection is lost, whatever is on its way.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        if let Some(mut server) = self.server.take() {
+            let pid = Pid::from_child(&server);
+            kill_process(pid, Signal::QUIT)?;
+            server.wait()?;
+        }
+        Ok(())
     }
 
     /// Returns the folder of its socket.
@@ -57,8 +71,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        drop(self.server.kill());
-        drop(self.server.wait());
+        drop(self.stop());
     }
 }
 
