@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// Prints time, fence and name of each attempt of each job.
 const LOOK: &str = "cd /var/lib/serin/jobs 2>/dev/null || exit 0; \
                     for claimed in */*/claimed.*; do [ -e \"$claimed\" ] || continue; \
-                    echo \"$(stat -c %.9Y \"$claimed\") $(head -n1 \"$claimed\") $claimed\"; done";
+                    echo \"$(stat -c %.9Y \"$claimed\") $(sed -n 's/^fence //p' \"$claimed\") $claimed\"; done";
 
 /// Attempts of an environment's jobs by host and name: when each was asked for, and under which fence.
 type Attempts = BTreeMap<(String, String), (String, u64)>;
