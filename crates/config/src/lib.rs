@@ -5,6 +5,7 @@
 //! configuration and no other file: whether a keyring or a host exists is for `serin doctor`.
 
 mod at;
+mod chat;
 mod diagnostic;
 mod hosts;
 mod profiles;
@@ -15,6 +16,7 @@ pub mod schema;
 mod shape;
 mod suggest;
 
+pub use chat::{Chat, Mattermost, Notify, NotifyTo, Slack, Webhook};
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use reference::reference;
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub pushgateway: Option<String>,
     /// The names under which people reach each environment.
     pub serves: BTreeMap<EnvironmentName, Vec<String>>,
+    /// The chats that commands come from, and that are told how runs go.
+    pub chat: Chat,
     /// The configuration file itself.
     pub path: PathBuf,
 }

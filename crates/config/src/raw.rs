@@ -3,9 +3,11 @@
 //!
 //! Nothing is checked here beyond the shape: what a text means is read in [`crate::read`].
 
+mod chat;
 mod environment;
 mod role;
 
+pub(crate) use chat::{RawChat, RawMattermost, RawNotify, RawNotifyEvent, RawSlack, RawWebhook};
 pub(crate) use environment::{
     RawAlerts, RawConfigManagement, RawDay, RawEnvironment, RawFleet, RawFreeze, RawLoadBalancer,
     RawMidRun, RawQa, RawRecord, RawReport,
@@ -42,6 +44,8 @@ pub(crate) struct RawConfig {
     pub(crate) promotion: Option<RawPromotion>,
     /// Where runs push what their stages cost; default: nowhere.
     pub(crate) pushgateway: Option<RawPushgateway>,
+    /// The chats that commands come from, and that are told how runs go.
+    pub(crate) chat: Option<RawChat>,
     /// The pipelines: which stages there are. One that is written here replaces the built-in one whole.
     #[serde(default)]
     pub(crate) pipelines: BTreeMap<Text, At<Vec<At<RawStage>>>>,

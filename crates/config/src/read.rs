@@ -5,6 +5,7 @@
 //! reason was already reported. Only [`config`] decides: one report, and there is no configuration.
 
 mod built_in;
+mod chat;
 mod environments;
 mod freeze;
 mod hosts;
@@ -61,6 +62,7 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
     let promotion = promotion(reader, raw.promotion.as_ref());
     let pushgateway = raw.pushgateway.as_ref().map(|raw| reader.base_url(&raw.url));
     let serves = environments::serves(reader, raw);
+    let chat = chat::chat(reader, raw.chat.as_ref(), &topology);
     let (journal, state) = journal?;
     Some(Config {
         topology,
@@ -74,6 +76,7 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
         // An address that is wrong was reported, and there will be no configuration.
         pushgateway: pushgateway.flatten(),
         serves,
+        chat,
         path: path.to_owned(),
     })
 }
@@ -182,7 +185,7 @@ fn embargo(reader: &mut Reader, text: &Text) -> Option<String> {
 }
 
 /// Tells whether an address without its scheme is on this machine.
-fn is_loopback(rest: &str) -> bool {
+pub(super) fn is_loopback(rest: &str) -> bool {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
     if host.starts_with("[::1]") {
