@@ -24,17 +24,31 @@ pub struct Follower {
     run: Option<RunId>,
     reason: Option<String>,
     said_the_end: bool,
+    /// What it says that is no event: that it asks the process which acts, and the answer.
+    words: Vec<String>,
 }
+
+/// So many lines that are no events are kept, the last ones.
+const KEPT: usize = 5;
 
 impl Follower {
     /// Follows a command that was just begun.
     pub fn new(asked: Asked) -> Self {
-        Self { asked, run: None, reason: None, said_the_end: false }
+        Self { asked, run: None, reason: None, said_the_end: false, words: Vec::new() }
     }
 
     /// Takes the next line in, and returns what is to be told.
     pub fn line(&mut self, line: &str) -> Vec<Reply> {
-        let Ok(line) = serde_json::from_str::<Line>(line) else { return Vec::new() };
+        let line = match serde_json::from_str::<Line>(line) {
+            Ok(line) => line,
+            Err(_) if line.starts_with('{') => return Vec::new(),
+            Err(_) => {
+                self.words.push(line.to_owned());
+                let old = self.words.len().saturating_sub(KEPT);
+                self.words.drain(..old);
+                return Vec::new();
+            }
+        };
         let Ok(run) = line.run.parse::<RunId>() else { return Vec::new() };
         let mut told = Vec::new();
         if self.run.as_ref() != Some(&run) {
@@ -65,7 +79,8 @@ impl Follower {
         }
         let what = self.asked.text();
         let text = match (code, &self.run) {
-            (Some(0), None) => format!("{what}: nothing had to be done"),
+            (Some(0), None) if self.words.is_empty() => format!("{what}: nothing had to be done"),
+            (Some(0), None) => format!("{what}: {}", self.words.join("; ")),
             (Some(0), Some(run)) => format!("{what}: done (run {run})"),
             (Some(4), _) => format!("{what}: refused"),
             (Some(code), Some(run)) => {
@@ -155,6 +170,10 @@ mod tests {
         let reply = run.ended(Some(4), "error: production belongs to run r-3\nhint: …\n").unwrap();
         assert_eq!(reply.text, "run to-canary: refused");
         assert!(reply.output.unwrap().contains("belongs to run r-3"));
+        let mut asked = follower("resume r-7 --reason x");
+        assert!(asked.line("run r-7: accepted").is_empty());
+        let reply = asked.ended(Some(0), "").unwrap();
+        assert_eq!(reply.text, "resume r-7 --reason \"x\": run r-7: accepted");
         assert_eq!(
             follower("run to-canary").ended(Some(0), "").unwrap().text,
             "run to-canary: nothing had to be done"

@@ -174,9 +174,12 @@ pub fn pressed(reply: &Reply) -> Value {
     json!({ "ephemeral_text": body(reply), "skip_slack_parsing": true })
 }
 
-/// Returns a message for an incoming webhook.
-pub fn post(channel: &str, reply: &Reply) -> Value {
-    json!({ "channel": channel, "text": body(reply) })
+/// Returns a message for an incoming webhook: to a channel, or to the webhook's own.
+pub fn post(channel: Option<&str>, reply: &Reply) -> Value {
+    match channel {
+        Some(channel) => json!({ "channel": channel, "text": body(reply) }),
+        None => json!({ "text": body(reply) }),
+    }
 }
 
 fn body(reply: &Reply) -> String {

@@ -6,6 +6,8 @@ mod context;
 mod failure;
 mod journal;
 mod metrics;
+mod notify;
+mod secrets;
 mod show;
 
 use clap::Parser;

@@ -5,6 +5,7 @@ use crate::args::{Decision, Detail, Past, Resume, Start};
 use crate::context::{Context, user};
 use crate::failure::{Code, Failure, chain};
 use crate::metrics::telling;
+use crate::notify;
 use crate::show::{line, progress::Progress};
 use serin_engine::{Command, Run};
 use serin_journal::{LeaseRefused, Scope};
@@ -208,11 +209,26 @@ pub(crate) async fn drive(
 ) -> Result<Code, Failure> {
     let mut observers: Vec<Box<dyn Observer>> =
         vec![Box::new(Progress::new(id.clone(), context.format()))];
-    let mut teller = None;
-    if let Some((observer, telling)) = telling::begin(context, &ports, &id).await {
-        observers.push(observer);
-        teller = Some(telling);
+    let metrics = telling::begin(context, &ports, &id).await;
+    let notices = notify::begin(context, &id);
+    let metrics = metrics.map(|(observer, teller)| (observers.push(observer), teller).1);
+    let notices = notices.map(|(observer, teller)| (observers.push(observer), teller).1);
+    let ended = act(context, (ports, observers), id, first).await;
+    if let Some(teller) = notices {
+        teller.end().await;
     }
+    if let Some(teller) = metrics {
+        teller.end().await;
+    }
+    ended
+}
+
+async fn act(
+    context: &Context,
+    (ports, observers): (Ports, Vec<Box<dyn Observer>>),
+    id: RunId,
+    first: Option<Command>,
+) -> Result<Code, Failure> {
     let adopted = Controller::adopt(
         context.journal.clone(),
         ports,
@@ -238,9 +254,6 @@ pub(crate) async fn drive(
     let code = say_end(context, &id, controller.run(), ended).await;
     if finished {
         patch::finished(context, &controller.run().plan).await?;
-    }
-    if let Some(teller) = teller {
-        teller.end().await;
     }
     Ok(code)
 }

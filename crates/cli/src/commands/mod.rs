@@ -4,11 +4,12 @@ mod allowed;
 mod asking;
 mod builds;
 mod changes;
+mod chat;
 mod doctor;
 mod drift;
 mod drive;
 mod forecast;
-mod halted;
+pub(crate) mod halted;
 mod hold;
 mod journal;
 mod look;
@@ -79,6 +80,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
         Command::Hold(hold) => hold::run(&open()?, hold.command).await,
         Command::Share(share) => share::run(&open()?, share).await,
         Command::Metrics(what) => metrics::run(&open()?, &what).await,
+        Command::Chat { command } => Box::pin(chat::run(&open()?, &command)).await,
         Command::Drift(drift) => drift::run(&open()?, drift).await,
     }
 }
