@@ -312,6 +312,10 @@ fn following(
                 let (Word::Plain(next) | Word::Quoted(next)) = word else {
                     return Err(Refusal::Unquoted(flag.name));
                 };
+                // A dash between words is none; `-c` looks like a flag.
+                if next.len() > 1 && next.starts_with('-') {
+                    return Err(Refusal::Unquoted(flag.name));
+                }
                 text = format!("{text} {next}");
             }
             Ok(text)

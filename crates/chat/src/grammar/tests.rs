@@ -105,6 +105,10 @@ fn a_refusal_says_what_to_write() {
             "halt --reason a --reason b",
             "put the text after --reason into quotes: something that looks like a flag follows it",
         ),
+        (
+            "halt --reason slow -c /etc/x",
+            "put the text after --reason into quotes: something that looks like a flag follows it",
+        ),
         ("halt --reason \"a\" --reason b", "--reason is there twice"),
         (
             "rollback",
