@@ -100,6 +100,7 @@ fn a_refusal_says_what_to_write() {
         ),
         ("status now", "`now` is too much; write `status`"),
         ("halt 7 --reason x", "`7` is no run: write it as `r-7`"),
+        ("halt r-seven --reason x", "`r-seven` is no run: write it as `r-7`"),
         ("promote --why-not=x", "`x` is no flag with a value: nothing follows it"),
         (
             "halt --reason a --reason b",
