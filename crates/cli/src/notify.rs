@@ -63,7 +63,9 @@ impl Teller {
             (&mut self.task).await.unwrap_or_default();
         };
         if tokio::time::timeout(SETTLE, rest).await.is_err() {
-            tracing::warn!("what people were to be told about the run has not been taken within 10 s");
+            tracing::warn!(
+                "what people were to be told about the run has not been taken within 10 s"
+            );
         }
     }
 }
