@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::{AGE, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
+use reqwest::header::{AGE, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url, redirect};
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ pub struct Answer {
 /// # Errors
 /// When TLS cannot be set up.
 pub fn client(peer: Peer, total: Duration) -> Result<Client, HttpError> {
-    client_as(peer, total, None)
+    client_with(peer, total, None)
 }
 
 /// The same, with credentials for the one host that is asked: they do not follow a redirect to another.
@@ -99,11 +99,21 @@ pub(crate) fn client_as(
     total: Duration,
     credentials: Option<HeaderValue>,
 ) -> Result<Client, HttpError> {
+    client_with(peer, total, credentials.map(|value| (AUTHORIZATION, value)))
+}
+
+/// The same, with credentials in a header of their own. Only `Authorization` is kept back from another host: whoever sends
+/// another header must follow no redirect ([`Peer::Service`]).
+pub(crate) fn client_with(
+    peer: Peer,
+    total: Duration,
+    header: Option<(HeaderName, HeaderValue)>,
+) -> Result<Client, HttpError> {
     // An error says that another part of the process has installed a provider already: just as good.
     drop(rustls::crypto::ring::default_provider().install_default());
     // A machine without CA certificates makes the first build fail; it can still speak plain HTTP, so the second one
     // trusts nobody, and https:// fails with a message of its own.
-    let headers: HeaderMap = credentials.map(|value| (AUTHORIZATION, value)).into_iter().collect();
+    let headers: HeaderMap = header.into_iter().collect();
     let builder = || builder(peer, total).default_headers(headers.clone());
     builder()
         .build()

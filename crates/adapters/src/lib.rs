@@ -6,6 +6,7 @@
 pub mod alerts;
 mod compressed;
 pub mod deb;
+pub mod gitlab;
 pub mod haproxy;
 pub mod host;
 pub mod http;

@@ -1,10 +1,12 @@
 //! The command line. Its help is where a release manager learns Serin.
 
+mod audit;
 mod chat;
 mod environment;
 mod patch;
 mod rehearse;
 
+pub(crate) use audit::{Audit, AuditCommand};
 pub(crate) use chat::ChatCommand;
 pub(crate) use environment::{Drift, Hold, HoldCommand, Past, Place, Resume, ShareOf, Start};
 pub(crate) use patch::{PatchApply, PatchCheck, PatchCommand, PatchRemove};
@@ -35,6 +37,9 @@ pub(crate) struct Arguments {
     /// Say more about what Serin itself does
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
+    /// The record of the audit trail by which a door has asked for this command; it comes first of all
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) asked: Option<u64>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -133,6 +138,8 @@ pub(crate) enum Command {
         /// The environment
         environment: EnvironmentName,
     },
+    /// Show who asked for what, refused or not, and how it ended
+    Audit(Audit),
     /// Show the share of traffic that a canary gets, or set it
     Share(ShareOf),
     /// Say what hosts run and what canaries get, for Prometheus

@@ -1,6 +1,7 @@
 //! What commands work with: the configuration, the journal, the ports, and who is asking.
 
 use crate::failure::{Code, Failure, chain};
+use crate::people::identity::account;
 use crate::show::{Format, embargo, line};
 use serin_adapters::{
     alerts::Alerts,
@@ -13,6 +14,7 @@ use serin_adapters::{
 use serin_config::{Config, ConfigError, Login};
 use serin_journal::{Holder, Journal, Server};
 use serin_model::{RunId, Timestamp};
+use serin_runtime::audit::{Asker, Hand, Process};
 use serin_runtime::{INBOX_POLL, Settings, TokioClock, ports::Clock, ports::Ports, records};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,17 +31,19 @@ pub(crate) struct Context {
     /// The server of the journal, if it has one.
     pub(crate) server: Option<Server>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Who asks, once that is known, and whose words the command's are.
+    pub(crate) who: Option<(Asker, Hand)>,
     format: Format,
 }
 
 impl Context {
     /// Reads the configuration and opens the journal.
-    pub(crate) fn open(config: Option<&Path>, format: Format) -> Result<Self, Failure> {
-        let config = veiled(config)?;
+    pub(crate) fn open(from: (Option<&Path>, Hand), format: Format) -> Result<Self, Failure> {
+        let config = veiled(from)?;
         let opening = crate::journal::open(&config);
         let opened = tokio::task::block_in_place(|| Handle::current().block_on(opening));
         let (journal, server) = opened?;
-        let context = Self { config, journal, server, clock: Arc::new(clock()), format };
+        let context = Self { config, journal, server, clock: Arc::new(clock()), who: None, format };
         if embargo::is_drawn() {
             // Here, and not in each command: what one of them forgot could not be told apart.
             let learn = || Handle::current().block_on(context.learn_embargoed());
@@ -54,6 +58,16 @@ impl Context {
             if let Ok((run, _)) = records::load(self.journal.as_ref(), &summary.id).await {
                 embargo::learn([&run.plan.build]);
             }
+        }
+    }
+
+    /// Returns who asks, as records and other people see them: the person, or else the account.
+    pub(crate) fn by(&self) -> String {
+        match &self.who {
+            Some((Asker { person: Some(person), .. }, _)) => person.to_string(),
+            // A door's own account is nobody who asked.
+            Some((Asker { person: None, identity }, Hand::Door)) => identity.to_string(),
+            Some((Asker { person: None, .. }, Hand::Own)) | None => user(),
         }
     }
 
@@ -158,11 +172,15 @@ impl Context {
     }
 }
 
-/// Reads the configuration, and draws the veil that it says.
-pub(crate) fn veiled(config: Option<&Path>) -> Result<Config, Failure> {
+/// Reads the configuration, and draws the veil that it says. Who asks through a door is no account of this machine.
+pub(crate) fn veiled((config, hand): (Option<&Path>, Hand)) -> Result<Config, Failure> {
     let config = load(config)?;
     let from = &config.repository;
-    embargo::draw(&from.embargo, &from.embargo_readers, person);
+    let reader = || match hand {
+        Hand::Own => person(),
+        Hand::Door => String::new(),
+    };
+    embargo::draw(&from.embargo, &from.embargo_readers, reader);
     Ok(config)
 }
 
@@ -206,7 +224,7 @@ pub(crate) fn clock() -> TokioClock {
 
 /// Who is asking: the person behind sudo, if there is one.
 #[expect(clippy::disallowed_methods, reason = "the environment is read at the edge")]
-pub(crate) fn user() -> String {
+fn user() -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
@@ -218,12 +236,7 @@ pub(crate) fn user() -> String {
 
 /// Who looks, as the machine knows it and not as the environment says: only root is believed to be somebody else.
 fn person() -> String {
-    if rustix::process::getuid().is_root() {
-        return user();
-    }
-    let asked = std::process::Command::new("id").arg("-un").output();
-    let name = asked.ok().filter(|asked| asked.status.success());
-    name.map(|asked| String::from_utf8_lossy(&asked.stdout).trim().to_owned()).unwrap_or_default()
+    if rustix::process::getuid().is_root() { user() } else { account() }
 }
 
 fn environment() -> std::collections::BTreeMap<String, String> {
@@ -231,6 +244,12 @@ fn environment() -> std::collections::BTreeMap<String, String> {
 }
 
 fn holder() -> Holder {
+    let Process { machine, pid } = process();
+    Holder { user: user(), machine, pid }
+}
+
+/// This process, as others would look for it.
+pub(crate) fn process() -> Process {
     let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Holder { user: user(), machine, pid: std::process::id() }
+    Process { machine, pid: std::process::id() }
 }

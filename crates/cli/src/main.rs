@@ -8,6 +8,7 @@ mod journal;
 mod metrics;
 mod notify;
 mod secrets;
+mod people;
 mod show;
 
 use clap::Parser;
@@ -27,6 +28,22 @@ fn not_understood(error: &clap::Error) -> ! {
     }
 }
 
+/// Returns the words that were given. The record that a door has written comes before all others, so that nothing can stand
+/// between it and the words that it is about.
+fn words(arguments: &args::Arguments) -> Result<people::Words, failure::Failure> {
+    let given = std::env::args_os().skip(1);
+    let all: Vec<String> = given.map(|word| word.to_string_lossy().into_owned()).collect();
+    let Some(asked) = arguments.asked else { return Ok(people::Words { all, asked: None }) };
+    match all.as_slice() {
+        [first, number, words @ ..]
+            if first == people::trail::ASKED && *number == asked.to_string() =>
+        {
+            Ok(people::Words { all: words.to_vec(), asked: Some(asked) })
+        }
+        _ => Err(failure::Failure::new(failure::Code::Refused, "--asked does not come first")),
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = args::Arguments::try_parse().unwrap_or_else(|error| not_understood(&error));
@@ -38,7 +55,15 @@ async fn main() -> ExitCode {
         })
         .with_writer(|| show::embargo::Veiled(std::io::stderr()))
         .init();
-    match Box::pin(commands::run(arguments)).await {
+    if arguments.asked.is_some() {
+        // A session of its own: what ends the door, or its terminal, is not meant for this. It has one if this fails.
+        drop(rustix::process::setsid());
+    }
+    let ended = match words(&arguments) {
+        Ok(words) => Box::pin(commands::run(arguments, words)).await,
+        Err(failure) => Err(failure),
+    };
+    match ended {
         Ok(code) => code.into(),
         Err(failure) => {
             failure.print();

@@ -22,7 +22,7 @@ pub use reference::reference;
 
 use serde::Deserialize;
 use serin_model::{
-    BuildKind, DebVersion, EnvironmentName, Pipeline, PipelineName, Topology, WhenBusy,
+    BuildKind, DebVersion, EnvironmentName, People, Pipeline, PipelineName, Topology, WhenBusy,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -56,6 +56,10 @@ pub struct Config {
     pub serves: BTreeMap<EnvironmentName, Vec<String>>,
     /// The chats that commands come from, and that are told how runs go.
     pub chat: Chat,
+    /// Who may do what; nobody is listed: whoever reaches the journal may do everything.
+    pub people: People,
+    /// How the user behind a job of GitLab CI is known.
+    pub jobs: Jobs,
     /// The configuration file itself.
     pub path: PathBuf,
 }
@@ -86,6 +90,23 @@ pub struct Postgres {
     pub ca_file: Option<PathBuf>,
     /// Whether everything is sent without TLS.
     pub unencrypted: bool,
+}
+
+/// How the user behind a job of GitLab CI is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Jobs {
+    /// By what the job's variables say, which whoever starts it can set: they may only look.
+    #[default]
+    Unproven,
+    /// By the same, and it is believed.
+    Trusted,
+    /// GitLab is asked, with the job's own token.
+    Verified {
+        /// The address of GitLab's API, without a slash at its end. It is never taken from the job.
+        api: String,
+        /// The projects, by number, whose jobs count; empty: any.
+        projects: BTreeSet<u64>,
+    },
 }
 
 /// When a build may go on to main by itself, and what a newer one does meanwhile.

@@ -5,6 +5,7 @@
 
 mod chat;
 mod environment;
+mod people;
 mod role;
 
 pub(crate) use chat::{RawChat, RawMattermost, RawNotify, RawNotifyEvent, RawSlack, RawWebhook};
@@ -12,6 +13,7 @@ pub(crate) use environment::{
     RawAlerts, RawConfigManagement, RawDay, RawEnvironment, RawFleet, RawFreeze, RawLoadBalancer,
     RawMidRun, RawQa, RawRecord, RawReport,
 };
+pub(crate) use people::{RawGitlab, RawPerson, RawPersonRole};
 pub(crate) use role::{RawAction, RawAtDeadline, RawDrain, RawQuiet, RawRole, RawRoleStage};
 
 use crate::at::{At, Text, Texts};
@@ -46,6 +48,10 @@ pub(crate) struct RawConfig {
     pub(crate) pushgateway: Option<RawPushgateway>,
     /// The chats that commands come from, and that are told how runs go.
     pub(crate) chat: Option<RawChat>,
+    /// The people: who may do what. Without this table, whoever reaches the journal may do everything.
+    pub(crate) people: Option<At<BTreeMap<Text, RawPerson>>>,
+    /// How the user behind a job of GitLab CI is known.
+    pub(crate) gitlab: Option<At<RawGitlab>>,
     /// The pipelines: which stages there are. One that is written here replaces the built-in one whole.
     #[serde(default)]
     pub(crate) pipelines: BTreeMap<Text, At<Vec<At<RawStage>>>>,

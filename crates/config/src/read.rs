@@ -10,6 +10,7 @@ mod environments;
 mod freeze;
 mod hosts;
 mod journal;
+mod people;
 mod pipelines;
 mod roles;
 mod sources;
@@ -63,6 +64,8 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
     let pushgateway = raw.pushgateway.as_ref().map(|raw| reader.base_url(&raw.url));
     let serves = environments::serves(reader, raw);
     let chat = chat::chat(reader, raw.chat.as_ref(), &topology);
+    let people = people::people(reader, raw, &topology);
+    let jobs = people::jobs(reader, raw.gitlab.as_ref());
     let (journal, state) = journal?;
     Some(Config {
         topology,
@@ -77,6 +80,8 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
         pushgateway: pushgateway.flatten(),
         serves,
         chat,
+        people,
+        jobs,
         path: path.to_owned(),
     })
 }

@@ -1,9 +1,9 @@
 //! What a file that is right comes to: servers, recipes, defaults, paths.
 
-use serin_config::{Config, ConfigError, Journal, Login, Postgres, load, parse};
+use serin_config::{Config, ConfigError, Jobs, Journal, Login, Postgres, load, parse};
 use serin_model::{
-    BuildKind, Environment, MidRun, Overriding, Pipeline, Quiet, ShareSpec, StageSpec, Weekday,
-    WhenBusy, WindowTime, WorkSpec,
+    AccountKind, BuildKind, Environment, MidRun, Overriding, PersonRole, Pipeline, Quiet,
+    ShareSpec, StageSpec, Weekday, WhenBusy, WindowTime, WorkSpec,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -143,6 +143,29 @@ fn built_in_stages_without_work_leave_gaps() {
 fn nothing_is_built_in_without_a_canary() {
     let config = read(&without_pipelines(BASE).replace("fleets.canary.", "fleets.second."));
     assert!(config.pipelines.is_empty());
+}
+
+#[test]
+fn people_have_accounts_and_roles_and_jobs_are_as_the_file_says() {
+    let with = |people: &str| read(&BASE.replace("[package]", &format!("{people}\n[package]")));
+    let config = with(
+        "[people.ada]\nunix = [\"ada\", \"alovelace\"]\nslack = [\"U1\"]\n\
+         roles = { \"*\" = \"viewer\", production = \"release-manager\" }",
+    );
+    let ada = &config.people.0[&"ada".parse().unwrap()];
+    assert_eq!(ada.accounts[&AccountKind::Unix].len(), 2);
+    assert_eq!(ada.accounts[&AccountKind::Slack], ["U1".to_owned()].into());
+    assert_eq!(ada.role_in(&"staging".parse().unwrap()), Some(PersonRole::Viewer));
+    let production = ada.role_in(&"production".parse().unwrap());
+    assert_eq!(production, Some(PersonRole::ReleaseManager));
+
+    assert!(read(BASE).people.0.is_empty());
+    assert_eq!(read(BASE).jobs, Jobs::Unproven);
+    assert_eq!(with("[gitlab]\ntrust_variables = true").jobs, Jobs::Trusted);
+    let api = "https://gitlab.example.com/api/v4";
+    let verified =
+        with(&format!("[gitlab]\napi = \"{api}/\"\nverify_jobs = true\nprojects = [42]"));
+    assert_eq!(verified.jobs, Jobs::Verified { api: api.to_owned(), projects: [42].into() });
 }
 
 #[test]

@@ -139,6 +139,59 @@ fn a_wrong_journal_is_refused() {
 }
 
 #[test]
+fn wrong_people_are_refused() {
+    check(
+        "people",
+        &[
+            ("somebody may do something", &[("[package]", "[people]\n[package]")]),
+            (
+                "a person is known by something",
+                &[("[package]", "[people.ada]\nroles = { \"*\" = \"admin\" }\n[package]")],
+            ),
+            (
+                "a person may do something, and where there is something",
+                &[(
+                    "[package]",
+                    "[people.ada]\nunix = [\"ada\"]\nroles = {}\n\
+                     [people.bob]\nunix = [\"\"]\nroles = { prodution = \"viewer\" }\n[package]",
+                )],
+            ),
+            (
+                "roles are known",
+                &[(
+                    "[package]",
+                    "[people.ada]\nunix = [\"ada\"]\nroles = { \"*\" = \"root\" }\n[package]",
+                )],
+            ),
+            (
+                "an account is one person's",
+                &[(
+                    "[package]",
+                    "[people.ada]\nunix = [\"ada\"]\nroles = { \"*\" = \"admin\" }\n\
+                     [people.bob]\nunix = [\"ada\"]\nroles = { \"*\" = \"viewer\" }\n[package]",
+                )],
+            ),
+            (
+                "the configuration says which GitLab is asked",
+                &[("[package]", "[gitlab]\nverify_jobs = true\nprojects = [0]\n[package]")],
+            ),
+            (
+                "tokens are not sent in the clear, and a job is verified or trusted",
+                &[(
+                    "[package]",
+                    "[gitlab]\napi = \"http://gitlab.example.com/api/v4\"\nverify_jobs = true\n\
+                     trust_variables = true\n[package]",
+                )],
+            ),
+            (
+                "projects are of jobs that are verified",
+                &[("[package]", "[gitlab]\nprojects = [42]\n[package]")],
+            ),
+        ],
+    );
+}
+
+#[test]
 fn a_wrong_inventory_is_refused() {
     check(
         "inventory",

@@ -17,7 +17,8 @@ mod postgres;
 pub use memory::{FailMode, MemoryJournal};
 pub use port::{
     Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Holder, Inbox, Journal,
-    JournalError, Lease, LeaseRefused, Record, RunSummary, Scope,
+    JournalError, Lease, LeaseRefused, Record, RunSummary, Scope, TrailAppend,
 };
 pub use postgres::{MoveError, Moved, Password, PostgresJournal, PostgresSettings, Server, Tls};
+pub use seal::text_digest;
 pub use sqlite::SqliteJournal;

@@ -9,7 +9,7 @@ use crate::failed::storage;
 use crate::lease::{Attempt, LeaseTable, Sighting, take_patiently};
 use crate::port::{
     Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Holder, Inbox, Journal,
-    JournalError, Lease, LeaseRefused, Record, RunSummary, Scope,
+    JournalError, Lease, LeaseRefused, Record, RunSummary, Scope, TrailAppend,
 };
 use async_trait::async_trait;
 use serin_model::{EnvironmentName, RunId, Timestamp};
@@ -41,6 +41,7 @@ struct Shared {
     leases: BTreeMap<Scope, StoredLease>,
     claims: BTreeMap<EnvironmentName, RunId>,
     environments: BTreeMap<EnvironmentName, Vec<Record>>,
+    trail: Vec<Record>,
     commands: Vec<StoredCommand>,
     processes: u64,
     dead: BTreeSet<u64>,
@@ -185,6 +186,19 @@ impl Journal for MemoryJournal {
         self.alive()?.write(|shared| shared.append_environment(append))
     }
 
+    async fn read_trail(&self, after: u64) -> Result<Vec<Record>, JournalError> {
+        let shared = self.alive()?;
+        Ok(shared.trail.iter().filter(|record| record.seq > after).cloned().collect())
+    }
+
+    async fn end_of_trail(&self) -> Result<Option<Record>, JournalError> {
+        Ok(self.alive()?.trail.last().cloned())
+    }
+
+    async fn append_trail(&self, append: &TrailAppend<'_>) -> Result<u64, AppendError> {
+        self.alive()?.write(|shared| shared.append_trail(append))
+    }
+
     async fn send(
         &self,
         environment: &EnvironmentName,
@@ -316,6 +330,16 @@ impl Shared {
             |(body, seq): (&String, u64)| Record { seq, at: append.at, body: body.clone() };
         stream.extend(numbered.map(record));
         Ok(stream.last().map_or(0, |record| record.seq))
+    }
+
+    fn append_trail(&mut self, append: &TrailAppend<'_>) -> Result<u64, AppendError> {
+        let TrailAppend { expected, body, at } = *append;
+        let found = self.trail.last().map_or(0, |record| record.seq);
+        if found != expected {
+            return Err(AppendError::Conflict { expected, found });
+        }
+        self.trail.push(Record { seq: found + 1, at, body: body.to_owned() });
+        Ok(found + 1)
     }
 
     fn claims_after(

@@ -74,6 +74,18 @@ pub trait Journal: Send + Sync {
     /// As durable as [`Journal::append`]. Its lease is checked first, then its last number.
     async fn append_environment(&self, append: &EnvironmentAppend<'_>) -> Result<u64, AppendError>;
 
+    /// Returns the records of the audit trail after a sequence number, in order; 0 returns all. Proven like a run's.
+    async fn read_trail(&self, after: u64) -> Result<Vec<Record>, JournalError>;
+
+    /// Returns the last record of the audit trail; it has none before the first command.
+    async fn end_of_trail(&self) -> Result<Option<Record>, JournalError>;
+
+    /// Appends a record to the audit trail, and returns its number.
+    ///
+    /// As durable as [`Journal::append`]. It needs no lease: whoever asks something may write, and of those who write at
+    /// once one comes first. The others are refused with [`AppendError::Conflict`], read what came before, and try again.
+    async fn append_trail(&self, append: &TrailAppend<'_>) -> Result<u64, AppendError>;
+
     /// Puts a command into an environment's inbox.
     async fn send(
         &self,
@@ -148,6 +160,17 @@ impl EnvironmentAppend<'_> {
     }
 }
 
+/// What to append to the audit trail.
+#[derive(Debug, Clone, Copy)]
+pub struct TrailAppend<'a> {
+    /// The sequence number of its last record, as the caller knows it; 0: it has none.
+    pub expected: u64,
+    /// The record, as text.
+    pub body: &'a str,
+    /// When it happened.
+    pub at: Timestamp,
+}
+
 /// A change of who an environment belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimChange {
@@ -157,7 +180,7 @@ pub enum ClaimChange {
     Release(EnvironmentName),
 }
 
-/// A record of a run or of an environment.
+/// A record of a run, of an environment or of the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its number in its stream, from 1 without gaps.

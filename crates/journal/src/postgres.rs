@@ -30,7 +30,7 @@ use crate::lease::{Attempt, LeaseTable, Sighting, take_patiently};
 use crate::locks::LockFiles;
 use crate::port::{
     Append, AppendError, CommandId, EnvironmentAppend, Holder, Inbox, Journal, JournalError, Lease,
-    LeaseRefused, Record, RunSummary, Scope,
+    LeaseRefused, Record, RunSummary, Scope, TrailAppend,
 };
 use crate::rows::{ClaimRow, CommandRow, LeaseRow, RunRow, scope_name};
 use async_trait::async_trait;
@@ -255,6 +255,24 @@ impl PostgresJournal {
         Ok(tx.commit(last).await?)
     }
 
+    async fn try_append_trail(
+        &self,
+        append: &TrailAppend<'_>,
+        before: Before,
+    ) -> Result<u64, Failed<AppendError>> {
+        let mut link = self.link().await?;
+        if before == Before::Doubt {
+            let mut tx = link.begin().await?;
+            let done = transactions::trail_was_appended(&mut tx, append).await;
+            if done.map_err(transactions::widen)? {
+                return Ok(append.expected + 1);
+            }
+        }
+        let mut tx = link.begin().await?;
+        let last = transactions::append_trail(&mut tx, append).await?;
+        Ok(tx.commit(last).await?)
+    }
+
     async fn try_take_once(
         &self,
         scope: &Scope,
@@ -394,6 +412,28 @@ impl Journal for PostgresJournal {
     async fn append_environment(&self, append: &EnvironmentAppend<'_>) -> Result<u64, AppendError> {
         self.call("append", InDoubt::LookedUp, |before| self.try_append_environment(append, before))
             .await
+    }
+
+    async fn read_trail(&self, after: u64) -> Result<Vec<Record>, JournalError> {
+        self.call("read the audit trail", InDoubt::Again, |_| async move {
+            let mut link = self.link().await?;
+            let mut tx = link.begin_read().await?;
+            transactions::read_trail(&mut tx, after).await
+        })
+        .await
+    }
+
+    async fn end_of_trail(&self) -> Result<Option<Record>, JournalError> {
+        self.call("read the audit trail", InDoubt::Again, |_| async move {
+            let mut link = self.link().await?;
+            let mut tx = link.begin_read().await?;
+            transactions::end_of_trail(&mut tx).await
+        })
+        .await
+    }
+
+    async fn append_trail(&self, append: &TrailAppend<'_>) -> Result<u64, AppendError> {
+        self.call("append", InDoubt::LookedUp, |before| self.try_append_trail(append, before)).await
     }
 
     async fn send(

@@ -5,7 +5,7 @@
 //! noticed. A row has the same seal in every journal, so that a copy can be compared.
 
 use crate::failed::storage;
-use crate::port::{CommandId, Holder, Inbox, JournalError, Record, RunSummary, Scope};
+use crate::port::{AppendError, CommandId, Holder, Inbox, JournalError, Record, RunSummary, Scope};
 use crate::seal::{Seal, Sealer};
 use serin_model::{EnvironmentName, RunId, Timestamp};
 
@@ -30,7 +30,7 @@ pub(crate) trait Sealed: Sized {
     }
 }
 
-/// What has records: a run, or an environment.
+/// What has records: a run, an environment, or the audit trail.
 pub(crate) trait Stream: Sealed {
     /// Returns the number of the last record.
     fn last(&self) -> u64;
@@ -222,6 +222,64 @@ impl EnvironmentRow {
     }
 }
 
+/// A stream that belongs to no run and no environment, with the number and seal of its last record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TrailRow {
+    pub(crate) name: String,
+    pub(crate) last: u64,
+    pub(crate) head: Seal,
+}
+
+impl Sealed for TrailRow {
+    const TABLE: &'static str = "trail";
+
+    fn seal(&self) -> Seal {
+        Sealer::new(Self::TABLE).text(&self.name).number(self.last).bytes(&self.head).seal()
+    }
+
+    fn subject(&self) -> String {
+        format!("the {} trail", self.name)
+    }
+}
+
+impl Stream for TrailRow {
+    fn last(&self) -> u64 {
+        self.last
+    }
+
+    fn head(&self) -> &Seal {
+        &self.head
+    }
+
+    fn advance(&mut self, seq: u64, seal: Seal) {
+        self.last = seq;
+        self.head = seal;
+    }
+
+    fn record_seal(&self, before: &Seal, record: &Record) -> Seal {
+        let sealer = Sealer::new("trail_record").bytes(before).text(&self.name);
+        sealer.number(record.seq).number(record.at.as_millis()).text(&record.body).seal()
+    }
+}
+
+impl TrailRow {
+    /// The name of the audit trail, the only one there is.
+    pub(crate) const AUDIT: &'static str = "audit";
+
+    /// Returns the audit trail before its first record.
+    pub(crate) fn empty() -> Self {
+        Self { name: Self::AUDIT.to_owned(), last: 0, head: Seal::new() }
+    }
+
+    /// Refuses an append that expects other records.
+    pub(crate) fn expect(&self, expected: u64) -> Result<(), AppendError> {
+        if self.last == expected {
+            return Ok(());
+        }
+        Err(AppendError::Conflict { expected, found: self.last })
+    }
+}
+
 /// The lease of a scope; it stays when the lease is given back, for its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LeaseRow {
@@ -372,6 +430,7 @@ impl CommandRow {
 pub(crate) struct Contents {
     pub(crate) runs: Vec<RunRow>,
     pub(crate) environments: Vec<EnvironmentRow>,
+    pub(crate) trails: Vec<TrailRow>,
     pub(crate) leases: Vec<LeaseRow>,
     pub(crate) claims: Vec<ClaimRow>,
     pub(crate) commands: Vec<CommandRow>,
@@ -379,9 +438,10 @@ pub(crate) struct Contents {
 
 impl Contents {
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { runs, environments, leases, claims, commands } = self;
+        let Self { runs, environments, trails, leases, claims, commands } = self;
         runs.is_empty()
             && environments.is_empty()
+            && trails.is_empty()
             && leases.is_empty()
             && claims.is_empty()
             && commands.is_empty()

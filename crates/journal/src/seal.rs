@@ -2,7 +2,8 @@
 //!
 //! They find accidents (a bad disk, a bad copy, an editor); a person who can write the journal can also write checksums.
 
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, SHA256, digest};
+use serin_model::Sha256;
 
 /// A SHA-256 of what a row says.
 pub(crate) type Seal = Vec<u8>;
@@ -40,6 +41,17 @@ impl Sealer {
     pub(crate) fn seal(self) -> Seal {
         self.0.finish().as_ref().to_vec()
     }
+}
+
+/// Returns the SHA-256 of a text, for records that name the one before them.
+pub fn text_digest(text: &str) -> Sha256 {
+    let mut bytes = [0; 32];
+    // A SHA-256 has 32 bytes, always.
+    bytes
+        .iter_mut()
+        .zip(digest(&SHA256, text.as_bytes()).as_ref())
+        .for_each(|(to, from)| *to = *from);
+    bytes.into()
 }
 
 /// Returns the seal of a row that says something about the journal itself. It must never change.

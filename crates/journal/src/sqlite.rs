@@ -20,7 +20,7 @@ use crate::failed::storage;
 use crate::lease::{Attempt, LeaseTable, Sighting, take_patiently};
 use crate::port::{
     Append, AppendError, CommandId, EnvironmentAppend, Holder, Inbox, Journal, JournalError, Lease,
-    LeaseRefused, Record, RunSummary, Scope,
+    LeaseRefused, Record, RunSummary, Scope, TrailAppend,
 };
 use async_trait::async_trait;
 use serin_model::{EnvironmentName, RunId, Timestamp};
@@ -163,6 +163,20 @@ impl Journal for SqliteJournal {
             })
         })
         .await
+    }
+
+    async fn read_trail(&self, after: u64) -> Result<Vec<Record>, JournalError> {
+        self.call(move |store| store.read_trail(after)).await
+    }
+
+    async fn end_of_trail(&self) -> Result<Option<Record>, JournalError> {
+        self.call(Store::end_of_trail).await
+    }
+
+    async fn append_trail(&self, append: &TrailAppend<'_>) -> Result<u64, AppendError> {
+        let TrailAppend { expected, body, at } = *append;
+        let body = body.to_owned();
+        self.call(move |store| store.append_trail(&TrailAppend { expected, body: &body, at })).await
     }
 
     async fn send(

@@ -13,6 +13,7 @@ mod nearest;
 mod notice;
 pub mod observation;
 pub mod patch;
+pub mod people;
 pub mod pipeline;
 pub mod plan;
 pub mod policy;
@@ -29,7 +30,7 @@ pub use hold::{
 };
 pub use names::{
     BackendName, EnvironmentName, FleetName, HostName, InvalidName, LbName, PackageName,
-    PipelineName, QaName, RoleName, RunId, ServerName, ServiceName,
+    PersonName, PipelineName, QaName, RoleName, RunId, ServerName, ServiceName,
 };
 pub use nearest::nearest;
 pub use notice::NoticeKind;
@@ -40,6 +41,9 @@ pub use observation::{
 pub use patch::{
     CarriedPatch, CarriedState, FileChange, Overlay, Patch, PatchDirection, PatchId, PatchedFile,
     Patching, PlacedOverlay,
+};
+pub use people::{
+    AccountKind, Denied, Door, Identity, Need, NeedScope, People, Person, PersonRole, Proof,
 };
 pub use pipeline::{Exposure, Pipeline, ShareSpec, StageSpec, WorkSpec};
 pub use plan::{

@@ -132,6 +132,10 @@ name!(
     QaName, "QA suite name", "-_"
 );
 name!(
+    /// A person, as the configuration names them.
+    PersonName, "person's name", "-_."
+);
+name!(
     /// One execution of a plan, for example `r-7`.
     RunId, "run id", "-"
 );

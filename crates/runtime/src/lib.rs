@@ -4,6 +4,7 @@
 //! no policy of its own, and adapters hold none either. Read [`controller::Controller`] first.
 
 pub mod alerts;
+pub mod audit;
 pub mod clock;
 pub mod controller;
 pub mod drift;

@@ -12,7 +12,7 @@ use serin_engine::Event;
 use serin_engine::transitions::Cause;
 use serin_journal::{
     Append, AppendError, CommandId, EnvironmentAppend, FailMode, Holder, Inbox, Journal,
-    JournalError, Lease, LeaseRefused, Record, RunSummary, Scope,
+    JournalError, Lease, LeaseRefused, Record, RunSummary, Scope, TrailAppend,
 };
 use serin_model::{EnvironmentName, RunId, Timestamp};
 use serin_runtime::inbox::{Ask, Request};
@@ -313,6 +313,18 @@ impl Journal for SimJournal {
         let last = appended?;
         self.may_die(Kill::After, number).await;
         Ok(last)
+    }
+
+    async fn read_trail(&self, after: u64) -> Result<Vec<Record>, JournalError> {
+        self.process.journal.read_trail(after).await
+    }
+
+    async fn end_of_trail(&self) -> Result<Option<Record>, JournalError> {
+        self.process.journal.end_of_trail().await
+    }
+
+    async fn append_trail(&self, append: &TrailAppend<'_>) -> Result<u64, AppendError> {
+        self.process.journal.append_trail(append).await
     }
 
     async fn runs(&self) -> Result<Vec<RunSummary>, JournalError> {

@@ -96,7 +96,8 @@ async fn serve(
     let mut line = String::new();
     let mut sent = None;
     while stream.read_line(&mut line).await.ok()? > 2 {
-        if line.to_lowercase().starts_with("authorization: ") {
+        let name = line.to_lowercase();
+        if name.starts_with("authorization: ") || name.starts_with("job-token: ") {
             sent = Some(line.trim().to_owned());
         }
         line.clear();

@@ -4,10 +4,10 @@
 
 use super::{asking, hold};
 use crate::args::Past;
-use crate::context::{Context, user};
+use crate::context::Context;
 use crate::failure::{Code, Failure};
 use serin_engine::environment::{Override, may_start};
-use serin_model::{EnvironmentName, Held, Overriding, Plan, RunId};
+use serin_model::{EnvironmentName, Held, Need, NeedScope, Overriding, PersonRole, Plan, RunId};
 use serin_runtime::environment::{EnvironmentRequest, Want};
 use std::collections::BTreeMap;
 
@@ -31,8 +31,9 @@ pub(crate) async fn check<'a>(
     plan: &Plan,
     wish: &'a Wish<'a>,
 ) -> Result<LetThrough<'a>, Failure> {
+    known_second(context, plan, wish)?;
     let held = hold::in_the_way(context, plan).await?;
-    let by = user();
+    let by = context.by();
     let mut refused = None;
     for (name, held) in &held {
         let second = || wish.second.clone();
@@ -49,6 +50,26 @@ pub(crate) async fn check<'a>(
              and is recorded",
         )),
     }
+}
+
+/// A second person whom somebody names must be one who may do the same. A name is no proof that they agreed.
+fn known_second(context: &Context, plan: &Plan, wish: &Wish<'_>) -> Result<(), Failure> {
+    let people = &context.config.people;
+    let Some(second) = wish.second.as_deref().filter(|_| !people.0.is_empty()) else {
+        return Ok(());
+    };
+    let environments = plan.stages.iter().map(|stage| stage.environment.clone()).collect();
+    let scope = NeedScope::EachOf(environments);
+    let need = Need { role: PersonRole::ReleaseManager, scope };
+    let named = people.0.values().find(|person| person.name.as_str() == second);
+    if named.is_some_and(|person| person.has(&need)) {
+        return Ok(());
+    }
+    let what = format!(
+        "{second} is nobody who could agree: that needs the role {}{}",
+        need.role, need.scope
+    );
+    Err(Failure::new(Code::Refused, what))
 }
 
 impl<'a> From<&'a Past> for Wish<'a> {
@@ -99,7 +120,7 @@ async fn record(
         second: wish.second.clone(),
     };
     let why = wish.over().unwrap_or("serin run").to_owned();
-    let request = EnvironmentRequest { by: user(), why, want };
+    let request = EnvironmentRequest { by: context.by(), why, want };
     let answer = asking::ask(context, name, request).await?;
     // What is on may have changed since it was looked at: then the run is not let through.
     if wanted { asking::accepted(name, &answer) } else { Ok(()) }

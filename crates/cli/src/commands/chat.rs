@@ -14,10 +14,17 @@ mod serve;
 use crate::args::ChatCommand;
 use crate::context::Context;
 use crate::failure::{Code, Failure};
+use serin_runtime::audit::Hand;
 
-pub(crate) async fn run(context: &Context, command: &ChatCommand) -> Result<Code, Failure> {
-    match command {
-        ChatCommand::Gitlab => gitlab::run(context).await,
-        ChatCommand::Serve { listen } => serve::run(context, *listen).await,
+/// Opens a door. Who opens it is not asked: by itself it does nothing, and asks for whoever comes through it.
+pub(crate) async fn run(
+    context: Context,
+    command: &ChatCommand,
+    hand: Hand,
+) -> Result<Code, Failure> {
+    match (hand, command) {
+        (Hand::Door, _) => Err(Failure::new(Code::Refused, "no door opens another")),
+        (Hand::Own, ChatCommand::Gitlab) => gitlab::run(&context).await,
+        (Hand::Own, ChatCommand::Serve { listen }) => serve::run(context, *listen).await,
     }
 }

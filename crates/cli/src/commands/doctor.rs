@@ -7,7 +7,8 @@ use crate::failure::{Code, Failure, chain};
 use crate::metrics::telling;
 use crate::secrets;
 use crate::show::line;
-use serin_model::{Environment, Observed, PackageState, Verdict};
+use serin_config::Jobs;
+use serin_model::{Environment, Observed, PackageState, Person, PersonRole, Verdict};
 use serin_runtime::{
     alerts::{Tolerated, judge},
     perform::observe_environments,
@@ -49,6 +50,7 @@ pub(crate) async fn run(context: &Context) -> Result<Code, Failure> {
     let mut findings = Findings { json: context.json(), problems: 0 };
     findings.good(format!("{} is well-formed", context.config.path.display()));
     journal(context, &mut findings);
+    people(context, &mut findings);
     repository(context, &mut findings).await;
     chats(context, &mut findings);
     let ports = context.ports()?;
@@ -107,6 +109,29 @@ fn chats(context: &Context, findings: &mut Findings) {
         (true, _) => {}
         (false, true) => findings.good("the secrets of all chats can be read"),
         (false, false) => unread.iter().for_each(|why| findings.note(why)),
+    }
+}
+
+/// Whether anybody is asked who they are, and what could be wrong with the answer.
+fn people(context: &Context, findings: &mut Findings) {
+    let people = &context.config.people;
+    if people.0.is_empty() {
+        findings
+            .note("nobody is listed under [people]: whoever reaches the journal may do everything");
+        return;
+    }
+    findings.good(format!("{} people are listed; nobody else may do anything", people.0.len()));
+    match &context.config.jobs {
+        Jobs::Trusted => findings.note(
+            "`trust_variables`: whoever starts a CI job, or sets its variables, can be anybody who is listed",
+        ),
+        Jobs::Unproven | Jobs::Verified { .. } => {}
+    }
+    for name in context.config.topology.environments.keys() {
+        let operates = |person: &Person| person.role_in(name) >= Some(PersonRole::Operator);
+        if !people.0.values().any(operates) {
+            findings.problem(format!("nobody may halt or resume a run in {name}"));
+        }
     }
 }
 

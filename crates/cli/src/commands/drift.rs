@@ -3,7 +3,7 @@
 use super::asking::{no_moment, not_recorded};
 use super::look::left_behind;
 use crate::args::Drift;
-use crate::context::{Context, user};
+use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::show::line;
 use serin_engine::Run;
@@ -129,7 +129,7 @@ async fn put_right(
     let differences = differences(context, ports, environment).await?;
     let found = differences.iter().map(ToString::to_string).collect();
     let why = "serin drift --fix".to_owned();
-    let asking = Asking { by: user(), why, ask: Ask::FixDrift { found } };
+    let asking = Asking { by: context.by(), why, ask: Ask::FixDrift { found } };
     moment.ask(asking, context.clock.now()).await.map_err(not_recorded)?;
     let failed = match moment.raise(ports, environment).await {
         Ok(fence) => {

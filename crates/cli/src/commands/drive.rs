@@ -2,7 +2,7 @@
 
 use super::{allowed, halted, patch, plan, queue};
 use crate::args::{Decision, Detail, Past, Resume, Start};
-use crate::context::{Context, user};
+use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
 use crate::metrics::telling;
 use crate::notify;
@@ -56,7 +56,8 @@ pub(crate) async fn begin(
     let through = allowed::check(context, &planned.plan, &wish).await?;
     let now = context.clock.now();
     let plan = planned.plan.clone();
-    let id = serin_runtime::start(context.journal.as_ref(), planned.plan, &user(), now).await?;
+    let id =
+        serin_runtime::start(context.journal.as_ref(), planned.plan, &context.by(), now).await?;
     // Nothing happens before a controller adopts it: what it is let through is recorded by then.
     through.record(context, &plan, &id).await?;
     if !context.json() {
@@ -96,7 +97,7 @@ async fn give_up_if_untouched(context: &Context, id: &RunId) -> Result<(), Failu
         return Ok(());
     };
     if untouched {
-        let by = user();
+        let by = context.by();
         let cancel = Command::Cancel { by, why: reason.to_string() };
         drive(context, context.ports()?, id.clone(), Some(cancel)).await?;
         return Err(busy(environment, other));
@@ -138,7 +139,7 @@ pub(crate) async fn ask(context: &Context, decision: Decision, ask: Ask) -> Resu
     }
     let id = context.open_run(decision.run).await?;
     let (run, _) = records::load(context.journal.as_ref(), &id).await?;
-    let request = Request { run: id.clone(), by: user(), why: decision.reason, ask };
+    let request = Request { run: id.clone(), by: context.by(), why: decision.reason, ask };
     refuse_early(&run, &id, ask)?;
     let environment = run.environments.keys().next().cloned();
     let holder = context.journal.holder(&Scope::Run(id.clone())).await?;

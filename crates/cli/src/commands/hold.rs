@@ -2,7 +2,7 @@
 
 use super::asking;
 use crate::args::{HoldCommand, Place};
-use crate::context::{Context, user};
+use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::show::{date, line, print, table};
 use serin_engine::environment::concerns;
@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Context, command: HoldCommand) -> Result<Code,
         HoldCommand::Lift { hold, reason } => {
             asking::find(context, &hold.environment)?;
             let want = Want::LiftHold { id: hold.id };
-            let request = EnvironmentRequest { by: user(), why: reason, want };
+            let request = EnvironmentRequest { by: context.by(), why: reason, want };
             let answer = asking::ask(context, &hold.environment, request).await?;
             asking::say(context, &hold.environment, &answer)
         }
@@ -42,7 +42,7 @@ async fn place_hold(
 ) -> Result<Code, Failure> {
     asking::find_place(context, &name, fleet.as_ref())?;
     let want = Want::PlaceHold { fleet, until, mid_run };
-    let request = EnvironmentRequest { by: user(), why, want };
+    let request = EnvironmentRequest { by: context.by(), why, want };
     let answer = asking::ask(context, &name, request).await?;
     asking::say(context, &name, &answer)
 }

@@ -2,13 +2,19 @@
 
 use crate::failure::{Code, Failure, chain};
 use crate::journal::{place, settings};
+use crate::people::{self, Words};
 use crate::show::{Format, line};
 use serin_config::Config;
 use serin_journal::{JournalError, MoveError, PostgresJournal};
 use std::path::Path;
 
 /// Moves the journal of a file into the database of the configuration.
-pub(crate) async fn copy(config: &Config, from: &Path, format: Format) -> Result<Code, Failure> {
+pub(crate) async fn copy(
+    config: &Config,
+    from: &Path,
+    (format, words): (Format, Words),
+) -> Result<Code, Failure> {
+    let who = people::admit_copy(config, from, &words).await?;
     let serin_config::Journal::Postgres(postgres) = &config.journal else {
         let what = format!("{} names no database for the journal", config.path.display());
         return Err(Failure::new(Code::Refused, what)
@@ -19,9 +25,11 @@ pub(crate) async fn copy(config: &Config, from: &Path, format: Format) -> Result
         Failure::new(Code::Journal, format!("could not open {place}: {}", chain(&error)))
     })?;
     let moved = journal.move_here(from).await.map_err(|error| refused(from, &error))?;
+    people::copied(&journal, who, words).await?;
     if format == Format::Json {
         let object = serde_json::json!({
-            "runs": moved.runs, "records": moved.records, "commands": moved.commands,
+            "runs": moved.runs, "records": moved.records, "audit": moved.audit,
+            "commands": moved.commands,
         });
         line(object.to_string());
         return Ok(Code::Done);
@@ -30,8 +38,8 @@ pub(crate) async fn copy(config: &Config, from: &Path, format: Format) -> Result
         line("an earlier copy had been interrupted at its end; it is complete");
     }
     line(format!(
-        "{} run(s), {} record(s) and {} command(s) are in {place}, compared with the file",
-        moved.runs, moved.records, moved.commands
+        "{} run(s), {} record(s), {} of the audit trail and {} command(s) are in {place}, compared with the file",
+        moved.runs, moved.records, moved.audit, moved.commands
     ));
     line(format!(
         "{} is kept, and refused from now on: it says where its journal is",

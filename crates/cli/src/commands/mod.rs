@@ -2,6 +2,7 @@
 
 mod allowed;
 mod asking;
+mod audit;
 mod builds;
 mod changes;
 mod chat;
@@ -14,28 +15,30 @@ mod hold;
 mod journal;
 mod look;
 mod metrics;
-mod patch;
+pub(crate) mod patch;
 mod plan;
 mod promote;
 mod queue;
 mod rehearse;
 mod rollback;
-mod share;
+pub(crate) mod share;
 mod traffic;
 mod why;
 
 use crate::args::{Approve, Arguments, Command, ConfigCommand, Decision, JournalCommand};
 use crate::context::{self, Context};
 use crate::failure::{Code, Failure};
+use crate::people::{self, Words};
 use crate::show::line;
 use clap::CommandFactory;
+use serin_runtime::audit::Hand;
 use serin_runtime::inbox::Ask;
 
-/// Runs a command.
-pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
+/// Runs a command: one that reaches nothing at once, any other once it is admitted.
+pub(crate) async fn run(arguments: Arguments, words: Words) -> Result<Code, Failure> {
     let format = arguments.format();
     let Arguments { config, command, .. } = arguments;
-    let open = || Context::open(config.as_deref(), format);
+    let hand = words.asked.map_or(Hand::Own, |_| Hand::Door);
     match command {
         Command::Completions { shell } => {
             let mut command = Arguments::command();
@@ -51,36 +54,82 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
             line(format!("{} is well-formed", config.path.display()));
             Ok(Code::Done)
         }
-        Command::Rehearse(asked) => rehearse::run(config.as_deref(), format, &asked).await,
+        Command::Rehearse(asked) => rehearse::run((config.as_deref(), hand), format, &asked).await,
         Command::Journal { command: JournalCommand::Copy { from } } => {
-            journal::copy(&context::load(config.as_deref())?, &from, format).await
+            journal::copy(&context::load(config.as_deref())?, &from, (format, words)).await
         }
         Command::Traffic(traffic) => traffic::run(traffic, format).await,
-        Command::Doctor => doctor::run(&open()?).await,
-        Command::Builds { limit } => builds::run(&open()?, limit).await,
-        Command::Changes { builds } => changes::run(&open()?, &builds).await,
-        Command::Patch { command } => patch::run(&open()?, command).await,
-        Command::Plan(recipe) => plan::show(&open()?, &recipe).await,
-        Command::Run(start) => drive::run(&open()?, &start).await,
-        Command::Promote(what) => promote::run(&open()?, what).await,
-        Command::Rollback(what) => rollback::run(&open()?, what).await,
-        Command::Approve(Approve { run, note }) => {
-            drive::ask(&open()?, Decision { run, reason: note }, Ask::Approve).await
+        Command::Chat { command } => {
+            Box::pin(chat::run(Context::open((config.as_deref(), hand), format)?, &command, hand))
+                .await
         }
-        Command::Status => look::status(&open()?).await,
-        Command::Runs => look::runs(&open()?).await,
-        Command::Show(what) => look::show(&open()?, what).await,
-        Command::Watch { run } => look::watch(&open()?, run).await,
-        Command::Halt(decision) => drive::ask(&open()?, decision, Ask::Halt).await,
-        Command::Resume(resume) => drive::resume(&open()?, resume).await,
-        Command::Cancel(decision) => drive::ask(&open()?, decision, Ask::Cancel).await,
-        Command::Adopt { run } => drive::adopt(&open()?, run).await,
-        Command::Why => why::run(&open()?).await,
-        Command::History { environment } => look::history(&open()?, &environment).await,
-        Command::Hold(hold) => hold::run(&open()?, hold.command).await,
-        Command::Share(share) => share::run(&open()?, share).await,
-        Command::Metrics(what) => metrics::run(&open()?, &what).await,
-        Command::Chat { command } => Box::pin(chat::run(&open()?, &command)).await,
-        Command::Drift(drift) => drift::run(&open()?, drift).await,
+        command @ (Command::Doctor
+        | Command::Builds { .. }
+        | Command::Changes { .. }
+        | Command::Patch { .. }
+        | Command::Plan(_)
+        | Command::Run(_)
+        | Command::Promote(_)
+        | Command::Rollback(_)
+        | Command::Approve(_)
+        | Command::Status
+        | Command::Runs
+        | Command::Show(_)
+        | Command::Watch { .. }
+        | Command::Halt(_)
+        | Command::Resume(_)
+        | Command::Cancel(_)
+        | Command::Adopt { .. }
+        | Command::Why
+        | Command::History { .. }
+        | Command::Audit(_)
+        | Command::Hold(_)
+        | Command::Share(_)
+        | Command::Metrics(_)
+        | Command::Drift(_)) => {
+            let mut context = Context::open((config.as_deref(), hand), format)?;
+            let admitted = people::admit(&mut context, &command, words).await?;
+            let ended = Box::pin(perform(&context, command)).await;
+            admitted.ended(&context, &ended).await;
+            ended
+        }
+    }
+}
+
+/// Performs a command that was admitted.
+async fn perform(context: &Context, command: Command) -> Result<Code, Failure> {
+    match command {
+        Command::Doctor => doctor::run(context).await,
+        Command::Builds { limit } => builds::run(context, limit).await,
+        Command::Changes { builds } => changes::run(context, &builds).await,
+        Command::Patch { command } => patch::run(context, command).await,
+        Command::Plan(recipe) => plan::show(context, &recipe).await,
+        Command::Run(start) => drive::run(context, &start).await,
+        Command::Promote(what) => promote::run(context, what).await,
+        Command::Rollback(what) => rollback::run(context, what).await,
+        Command::Approve(Approve { run, note }) => {
+            drive::ask(context, Decision { run, reason: note }, Ask::Approve).await
+        }
+        Command::Status => look::status(context).await,
+        Command::Runs => look::runs(context).await,
+        Command::Show(what) => look::show(context, what).await,
+        Command::Watch { run } => look::watch(context, run).await,
+        Command::Halt(decision) => drive::ask(context, decision, Ask::Halt).await,
+        Command::Resume(resume) => drive::resume(context, resume).await,
+        Command::Cancel(decision) => drive::ask(context, decision, Ask::Cancel).await,
+        Command::Adopt { run } => drive::adopt(context, run).await,
+        Command::Why => why::run(context).await,
+        Command::History { environment } => look::history(context, &environment).await,
+        Command::Audit(asked) => audit::run(context, asked).await,
+        Command::Hold(hold) => hold::run(context, hold.command).await,
+        Command::Share(share) => share::run(context, share).await,
+        Command::Metrics(what) => metrics::run(context, &what).await,
+        Command::Drift(drift) => drift::run(context, drift).await,
+        Command::Completions { .. }
+        | Command::Config { .. }
+        | Command::Rehearse(_)
+        | Command::Journal { .. }
+        | Command::Chat { .. }
+        | Command::Traffic(_) => Err(Failure::new(Code::Error, "this needs no journal")),
     }
 }

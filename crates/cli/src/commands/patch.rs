@@ -11,12 +11,12 @@ pub(crate) use kept::{Kept, Proven, finished, keep, record};
 
 use super::asking;
 use crate::args::PatchCommand;
-use crate::context::{Context, user};
+use crate::context::Context;
 use crate::failure::{Code, Failure};
 use serin_engine::environment::LedgerPatch;
 use serin_model::{EnvironmentName, PatchId};
 use serin_runtime::environment::{EnvironmentRequest, Stream, Want};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) async fn run(context: &Context, command: PatchCommand) -> Result<Code, Failure> {
     match command {
@@ -29,6 +29,21 @@ pub(crate) async fn run(context: &Context, command: PatchCommand) -> Result<Code
         }
         PatchCommand::Withdraw { patch, reason } => withdraw(context, &patch, reason).await,
     }
+}
+
+/// Returns the environments in which a patch is open.
+pub(crate) async fn open_in(
+    context: &Context,
+    digits: &str,
+) -> Result<BTreeSet<EnvironmentName>, Failure> {
+    let mut environments = BTreeSet::new();
+    for name in context.config.topology.environments.keys() {
+        let stream = Stream::read(context.journal.as_ref(), name).await?;
+        if stream.state.open_patches().any(|(id, _)| id.as_str().starts_with(digits)) {
+            environments.insert(name.clone());
+        }
+    }
+    Ok(environments)
 }
 
 async fn withdraw(context: &Context, digits: &str, reason: String) -> Result<Code, Failure> {
@@ -56,7 +71,7 @@ async fn close(
     id: PatchId,
     why: String,
 ) -> Result<Code, Failure> {
-    let request = EnvironmentRequest { by: user(), why, want: Want::ClosePatch { id } };
+    let request = EnvironmentRequest { by: context.by(), why, want: Want::ClosePatch { id } };
     let answer = asking::ask(context, name, request).await?;
     asking::say(context, name, &answer)
 }

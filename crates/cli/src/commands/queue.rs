@@ -2,7 +2,7 @@
 
 use super::{drive, plan};
 use crate::args::{Detail, Past};
-use crate::context::{Context, user};
+use crate::context::Context;
 use crate::failure::{Code, Failure};
 use serin_engine::queue::{ahead, brings_to_canary, busy};
 use serin_engine::{Command, Status};
@@ -60,7 +60,7 @@ pub(crate) async fn settle(
     else {
         return Ok(code);
     };
-    let cancel = Command::Cancel { by: user(), why: reason.to_string() };
+    let cancel = Command::Cancel { by: context.by(), why: reason.to_string() };
     let cancelled = drive::drive(context, context.ports()?, id.clone(), Some(cancel)).await?;
     let (Reason::Outdated { .. }, Code::Cancelled) = (reason, cancelled) else {
         return Ok(cancelled);

@@ -25,6 +25,7 @@ use serin_engine::Event;
 use serin_engine::environment::concerns;
 use serin_journal::Journal;
 use serin_model::{Held, Pipeline, Plan, Timestamp};
+use serin_runtime::audit::Hand;
 use serin_runtime::environment::{Stream, windows};
 use serin_runtime::ports::Clock;
 use serin_sim::seeds::Incident;
@@ -50,7 +51,7 @@ struct Outcome<'a> {
 }
 
 pub(crate) async fn run(
-    config: Option<&Path>,
+    from: (Option<&Path>, Hand),
     format: Format,
     asked: &Rehearse,
 ) -> Result<Code, Failure> {
@@ -58,7 +59,7 @@ pub(crate) async fn run(
         faults::help().iter().for_each(line);
         return Ok(Code::Done);
     }
-    let config = context::veiled(config)?;
+    let config = context::veiled(from)?;
     let pipeline = plan::find_pipeline(&config, &asked.pipeline)?;
     faults::check(&asked.faults, &config.topology)?;
     let begin = match &asked.at {

@@ -6,7 +6,7 @@
 
 use super::{allowed, asking, drive, plan};
 use crate::args::{self, Detail, Rollback, Undone};
-use crate::context::{Context, user};
+use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
 use serin_engine::{Command, History, NoWayBack, Run, Scope, Status, WayBack};
 use serin_journal::Scope as LeaseScope;
@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context, asked: Rollback) -> Result<Code, Fail
     let planned = planned.map_err(|failure| stays_halted(failure, &halted))?;
     for id in halted {
         let why = format!("rolled back: {}", asked.reason);
-        let cancel = Command::Cancel { by: user(), why };
+        let cancel = Command::Cancel { by: context.by(), why };
         let code = drive::drive(context, context.ports()?, id, Some(cancel)).await?;
         if code != Code::Cancelled {
             return Ok(code);
@@ -115,7 +115,7 @@ async fn go_on(context: &Context, id: RunId, asked: Rollback) -> Result<Code, Fa
     let (run, _) = records::load(context.journal.as_ref(), &id).await?;
     context.say(format!("run {id} is that rollback, and not over: going on with it"));
     let resume = matches!(run.status, Status::Halted(_));
-    let resume = resume.then(|| Command::Resume { by: user(), why: asked.reason });
+    let resume = resume.then(|| Command::Resume { by: context.by(), why: asked.reason });
     drive::drive(context, context.ports()?, id, resume).await
 }
 
@@ -204,7 +204,7 @@ async fn halt_all(context: &Context, way: &WayBack, reason: &str) -> Result<Vec<
 async fn halt(context: &Context, id: &RunId, reason: &str) -> Result<(), Failure> {
     let (run, _) = records::load(context.journal.as_ref(), id).await?;
     let why = format!("to roll it back: {reason}");
-    let by = user();
+    let by = context.by();
     match run.status {
         Status::Halted(_) | Status::Finished | Status::Cancelled { .. } => return Ok(()),
         Status::Running | Status::Halting(_) => {}

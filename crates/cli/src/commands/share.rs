@@ -2,7 +2,7 @@
 
 use super::asking::{self, Through, not_recorded};
 use crate::args::ShareOf;
-use crate::context::{Context, user};
+use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::show::{date, line, print, table};
 use serin_engine::environment::{Canary, Ramp, Refused, changes};
@@ -40,7 +40,7 @@ pub(crate) async fn run(context: &Context, what: ShareOf) -> Result<Code, Failur
     canary.set(percent, over.unwrap_or_default(), why).await
 }
 
-fn whole(text: &str) -> Result<u32, Failure> {
+pub(crate) fn whole(text: &str) -> Result<u32, Failure> {
     let number = text.strip_suffix('%').unwrap_or(text);
     let plain = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit());
     number.parse().ok().filter(|_| plain).ok_or_else(|| {
@@ -139,7 +139,7 @@ impl Canaries<'_> {
     async fn set(&self, percent: u32, over: Duration, why: String) -> Result<Code, Failure> {
         let fleet = self.fleet.clone();
         let want = Want::SetShare { fleet, percent, over };
-        let request = EnvironmentRequest { by: user(), why, want };
+        let request = EnvironmentRequest { by: self.context.by(), why, want };
         match asking::through(self.context, self.name(), &request).await? {
             Through::Answered(answer) => {
                 let code = asking::say(self.context, self.name(), &answer)?;

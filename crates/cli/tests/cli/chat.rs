@@ -37,6 +37,11 @@ fn doors(platform: &Platform) -> String {
     )
 }
 
+/// Who is known by the two doors. Others are nobody.
+const PEOPLE: &str = "[people.mira]\nunix = [\"root\", \"mira\"]\nslack = \"U1\"\nmattermost = \"u1\"\nroles = { \"*\" = \"admin\" }\n\
+                      [people.joe]\nslack = \"U2\"\nroles = { \"*\" = \"operator\" }\n\
+                      [people.vera]\nslack = \"U3\"\nroles = { \"*\" = \"viewer\" }\n";
+
 fn keep_secrets(world: &World) {
     for (name, secret) in [("slack", SECRET), ("token", TOKEN)] {
         fs::write(world.path(name), format!("{secret}\n")).unwrap();
@@ -47,7 +52,7 @@ fn keep_secrets(world: &World) {
 impl Served {
     fn open(more: &str) -> Self {
         let platform = Platform::start();
-        let world = World::with_haproxy_and("roundrobin", &(doors(&platform) + more));
+        let world = World::with_haproxy_and("roundrobin", &(doors(&platform) + PEOPLE + more));
         Self::with(world, platform)
     }
 
@@ -125,6 +130,33 @@ fn what_is_asked_in_slack_is_answered_by_a_real_serin() {
     served.world.serin(&["hold", "list"]).is(0, &["it isn’t up"]);
     let refused = served.answer("U1", "approve --note seen");
     assert!(refused.contains("there is no run that is not over"), "{refused:?}");
+}
+
+#[test]
+fn who_somebody_is_comes_from_the_platform_and_is_in_the_audit_trail() {
+    let served = Served::open("");
+    let placed = served.answer("U2", "hold place production --reason exams");
+    assert!(placed.contains("accepted"), "{placed}");
+    served.world.serin(&["hold", "list"]).is(0, &["joe", "exams"]);
+    let viewer = served.answer("U3", "hold place staging --reason exams");
+    assert!(viewer.contains("refused:") && viewer.contains("operator"), "{viewer}");
+    assert!(served.answer("U3", "status").contains("production"));
+    let stranger = served.answer("U4", "status");
+    assert!(stranger.contains("refused:") && !stranger.contains("free"), "{stranger}");
+    let told = ["joe", "vera", "U4", "slack", "hold place production --reason=exams"];
+    served.world.serin(&["audit"]).is(0, &told);
+    served.world.serin(&["audit", "verify"]).is(0, &[]);
+}
+
+#[test]
+fn where_nobody_is_listed_a_chat_only_looks() {
+    let platform = Platform::start();
+    let world = World::with_haproxy_and("roundrobin", &doors(&platform));
+    let served = Served::with(world, platform);
+    assert!(served.answer("U1", "status").contains("production: free"));
+    let refused = served.answer("U1", "hold place production --reason x");
+    assert!(refused.contains("refused: nobody is listed under [people]"), "{refused}");
+    served.world.serin(&["hold", "list"]).is(0, &["nothing"]);
 }
 
 #[test]

@@ -34,3 +34,5 @@ mod postgres;
 mod cluster;
 #[cfg(test)]
 mod rehearse;
+#[cfg(test)]
+mod people;

@@ -15,7 +15,7 @@ async fn an_installation_moves_to_a_database_and_goes_on_there() {
 
     world.use_postgres(&cluster.path(""));
     let copied = world.serin(&["journal", "copy", "--from", &from]);
-    copied.is(0, &["1 run(s), 3 record(s) and 0 command(s) are in the journal in PostgreSQL (postgres of serin@"]);
+    copied.is(0, &["1 run(s), 3 record(s), 2 of the audit trail and 0 command(s) are in the journal in PostgreSQL (postgres of serin@"]);
     world.serin(&["history", "production"]).is(0, &["moving house"]);
     world.serin(&["runs"]).is(0, &["r-1"]);
     world.serin(&["hold", "place", "staging", "--reason", "here"]).is(0, &["h-1"]);

@@ -205,7 +205,7 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
 }
 
 impl Said {
-    fn of(command: &mut Command) -> Self {
+    pub(crate) fn of(command: &mut Command) -> Self {
         let output = command.output().unwrap();
         Self {
             code: output.status.code().unwrap(),

@@ -10,7 +10,7 @@ use super::rows::{self, Records};
 use super::transactions;
 use super::trouble::{Failed, Trouble};
 use crate::port::{Holder, JournalError, Record};
-use crate::rows::{Contents, EnvironmentRow, RunRow, Stream};
+use crate::rows::{Contents, EnvironmentRow, RunRow, Stream, TrailRow};
 use crate::seal::Seal;
 use crate::sqlite::Source;
 use serin_model::Timestamp;
@@ -26,6 +26,8 @@ pub struct Moved {
     pub runs: usize,
     /// Records of runs and of environments.
     pub records: u64,
+    /// Records of the audit trail.
+    pub audit: u64,
     /// Commands, answered or not.
     pub commands: usize,
     /// Whether an earlier call had written everything, and was interrupted before the file said so.
@@ -106,6 +108,7 @@ impl PostgresJournal {
         Ok(Moved {
             runs: contents.runs.len(),
             records: of_runs.chain(of_environments).sum(),
+            audit: contents.trails.iter().map(|trail| trail.last).sum(),
             commands: contents.commands.len(),
             was_there,
         })
@@ -123,6 +126,10 @@ async fn write(tx: &mut Tx<'_>, source: &mut Source, contents: &Contents) -> Res
         let name = environment.name.clone();
         let empty = EnvironmentRow { name, last: 0, head: Seal::new() };
         write_records(tx, empty, source.environment_records(environment)?).await?;
+    }
+    for trail in &contents.trails {
+        rows::insert_trail(tx, trail).await?;
+        write_records(tx, TrailRow::empty(), source.trail_records(trail)?).await?;
     }
     for lease in &contents.leases {
         rows::insert_lease(tx, lease).await?;
@@ -164,6 +171,11 @@ async fn compare(tx: &mut Tx<'_>, contents: &Contents) -> Result<Option<String>,
     for environment in &contents.environments {
         if count(&rows::records(environment, tx, 0).await?) != environment.last() {
             return Ok(Some(environment.name.clone()));
+        }
+    }
+    for trail in &contents.trails {
+        if count(&rows::records(trail, tx, 0).await?) != trail.last() {
+            return Ok(Some("the audit trail".to_owned()));
         }
     }
     Ok(None)

@@ -7,7 +7,9 @@ use super::link::Tx;
 use super::trouble::{Failed, Trouble};
 use crate::failed::storage;
 use crate::port::{JournalError, Record};
-use crate::rows::{ClaimRow, CommandRow, EnvironmentRow, LeaseRow, RunRow, Sealed, Stream};
+use crate::rows::{
+    ClaimRow, CommandRow, EnvironmentRow, LeaseRow, RunRow, Sealed, Stream, TrailRow,
+};
 use crate::seal::Seal;
 use serin_model::Timestamp;
 use tokio_postgres::Row;
@@ -167,6 +169,27 @@ impl Records for EnvironmentRow {
     }
 }
 
+impl Table for TrailRow {
+    fn load(columns: &Columns<'_>) -> Result<Self, JournalError> {
+        Ok(Self {
+            name: columns.get("name")?,
+            last: columns.number("last")?,
+            head: columns.bytes("head")?,
+        })
+    }
+}
+
+impl Records for TrailRow {
+    const SELECT: &'static str = "SELECT seq, at, body, seal FROM serin.trail_record \
+        WHERE trail = $1 AND seq >= $2 ORDER BY seq";
+    const INSERT: &'static str = "INSERT INTO serin.trail_record (trail, seq, at, body, seal) \
+        SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[])";
+
+    fn key(&self) -> Result<Box<dyn ToSql + Sync + Send>, JournalError> {
+        Ok(Box::new(self.name.clone()))
+    }
+}
+
 impl Table for LeaseRow {
     fn load(columns: &Columns<'_>) -> Result<Self, JournalError> {
         Ok(Self {
@@ -214,6 +237,34 @@ pub(super) async fn store_environment(
 ) -> Result<(), Failed<JournalError>> {
     let sql = "INSERT INTO serin.environment (name, last, head, seal) VALUES ($1, $2, $3, $4) \
         ON CONFLICT (name) DO UPDATE SET last = $2, head = $3, seal = $4";
+    let (last, seal) = (stored(row.last)?, row.seal());
+    tx.execute(sql, &[&row.name, &last, &row.head, &seal]).await?;
+    Ok(())
+}
+
+/// Stores a trail that was never stored before. Of two at once, one fails and is tried again.
+pub(super) async fn insert_trail(
+    tx: &mut Tx<'_>,
+    row: &TrailRow,
+) -> Result<(), Failed<JournalError>> {
+    let sql = "INSERT INTO serin.trail (name, last, head, seal) VALUES ($1, $2, $3, $4)";
+    write_trail(tx, sql, row).await
+}
+
+/// Stores a trail whose row is locked.
+pub(super) async fn update_trail(
+    tx: &mut Tx<'_>,
+    row: &TrailRow,
+) -> Result<(), Failed<JournalError>> {
+    let sql = "UPDATE serin.trail SET last = $2, head = $3, seal = $4 WHERE name = $1";
+    write_trail(tx, sql, row).await
+}
+
+async fn write_trail(
+    tx: &mut Tx<'_>,
+    sql: &'static str,
+    row: &TrailRow,
+) -> Result<(), Failed<JournalError>> {
     let (last, seal) = (stored(row.last)?, row.seal());
     tx.execute(sql, &[&row.name, &last, &row.head, &seal]).await?;
     Ok(())

@@ -7,7 +7,7 @@ use crate::seal::{Seal, meta_seal};
 
 /// What brings the tables from one format to the next: the first makes those of format 1. A change of the schema or of
 /// what a checksum covers is one more; one that was ever released never changes.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = ["
     CREATE SCHEMA serin;
     CREATE TABLE serin.meta (name text PRIMARY KEY, value text NOT NULL, seal bytea NOT NULL);
     CREATE TABLE serin.run (number bigint PRIMARY KEY, created bigint NOT NULL, last bigint NOT NULL,
@@ -26,6 +26,11 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE serin.environment_record (environment text NOT NULL REFERENCES serin.environment,
         seq bigint NOT NULL, at bigint NOT NULL, body bytea NOT NULL, seal bytea NOT NULL,
         PRIMARY KEY (environment, seq));
+", "
+    CREATE TABLE serin.trail (name text PRIMARY KEY, last bigint NOT NULL, head bytea NOT NULL,
+        seal bytea NOT NULL);
+    CREATE TABLE serin.trail_record (trail text NOT NULL REFERENCES serin.trail, seq bigint NOT NULL,
+        at bigint NOT NULL, body bytea NOT NULL, seal bytea NOT NULL, PRIMARY KEY (trail, seq));
 "];
 
 /// The lock that whoever makes or changes the tables holds: any number that nobody else in the database uses.

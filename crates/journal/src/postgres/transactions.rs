@@ -9,8 +9,11 @@ use super::rows::{self, checked, push, stored};
 use super::trouble::Failed;
 use crate::port::{
     Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, JournalError, Lease, Record,
+    TrailAppend,
 };
-use crate::rows::{ClaimRow, CommandRow, Contents, EnvironmentRow, LeaseRow, RunRow, scope_name};
+use crate::rows::{
+    ClaimRow, CommandRow, Contents, EnvironmentRow, LeaseRow, RunRow, TrailRow, scope_name,
+};
 use serin_model::{EnvironmentName, RunId, Timestamp};
 
 type Done<T> = Result<T, Failed<JournalError>>;
@@ -113,6 +116,45 @@ pub(super) async fn read_environment(
     let sql = "SELECT name, last, head, seal FROM serin.environment WHERE name = $1";
     let stream = find_environment(tx, sql, environment).await?;
     rows::records(&stream, tx, after).await
+}
+
+/// Appends a record to the audit trail.
+pub(super) async fn append_trail(
+    tx: &mut Tx<'_>,
+    append: &TrailAppend<'_>,
+) -> Result<u64, Failed<AppendError>> {
+    let mut trail = lock_trail(tx).await.map_err(widen)?;
+    trail.expect(append.expected)?;
+    // Its row first, to which its records refer.
+    if trail.last == 0 {
+        rows::insert_trail(tx, &trail).await.map_err(widen)?;
+    }
+    push(&mut trail, tx, &[append.body.to_owned()], append.at).await.map_err(widen)?;
+    rows::update_trail(tx, &trail).await.map_err(widen)?;
+    Ok(trail.last)
+}
+
+/// Tells whether a record whose outcome is unknown was written. Others may have written after it: its text, which names
+/// its process, says whose it is.
+pub(super) async fn trail_was_appended(tx: &mut Tx<'_>, append: &TrailAppend<'_>) -> Done<bool> {
+    let trail = lock_trail(tx).await?;
+    if trail.last <= append.expected {
+        return Ok(false);
+    }
+    let after = rows::records(&trail, tx, append.expected).await?;
+    Ok(after.first().is_some_and(|found| found.body == append.body && found.at == append.at))
+}
+
+/// Returns the records of the audit trail after a number.
+pub(super) async fn read_trail(tx: &mut Tx<'_>, after: u64) -> Done<Vec<Record>> {
+    let trail = find_trail(tx, TRAIL).await?;
+    rows::records(&trail, tx, after).await
+}
+
+/// Returns the last record of the audit trail.
+pub(super) async fn end_of_trail(tx: &mut Tx<'_>) -> Done<Option<Record>> {
+    let trail = find_trail(tx, TRAIL).await?;
+    Ok(rows::records(&trail, tx, trail.last.saturating_sub(1)).await?.pop())
 }
 
 /// Returns a lease's row, which nobody else can change before this transaction ends; none if it was never taken.
@@ -258,6 +300,18 @@ async fn find_environment(
     Ok(found.unwrap_or_else(|| EnvironmentRow::empty(environment)))
 }
 
+const TRAIL: &str = "SELECT name, last, head, seal FROM serin.trail WHERE name = $1";
+
+async fn lock_trail(tx: &mut Tx<'_>) -> Done<TrailRow> {
+    let sql = "SELECT name, last, head, seal FROM serin.trail WHERE name = $1 FOR NO KEY UPDATE";
+    find_trail(tx, sql).await
+}
+
+async fn find_trail(tx: &mut Tx<'_>, sql: &'static str) -> Done<TrailRow> {
+    let found = checked(&tx.rows("read the audit trail", sql, &[&TrailRow::AUDIT]).await?)?;
+    Ok(found.into_iter().next().unwrap_or_else(TrailRow::empty))
+}
+
 async fn find_command(
     tx: &mut Tx<'_>,
     sql: &'static str,
@@ -298,6 +352,7 @@ pub(super) async fn contents(tx: &mut Tx<'_>) -> Done<Contents> {
     let what = "read the journal";
     let environments = "SELECT name, last, head, seal FROM serin.environment \
         ORDER BY name COLLATE \"C\"";
+    let trails = "SELECT name, last, head, seal FROM serin.trail ORDER BY name COLLATE \"C\"";
     let leases = "SELECT scope, epoch, beat, holder, seal FROM serin.lease \
         ORDER BY scope COLLATE \"C\"";
     let commands = "SELECT number, environment, at, body, answer, seal FROM serin.command \
@@ -305,6 +360,7 @@ pub(super) async fn contents(tx: &mut Tx<'_>) -> Done<Contents> {
     Ok(Contents {
         runs: runs(tx).await?,
         environments: checked(&tx.rows(what, environments, &[]).await?)?,
+        trails: checked(&tx.rows(what, trails, &[]).await?)?,
         leases: checked(&tx.rows(what, leases, &[]).await?)?,
         claims: claims(tx).await?,
         commands: CommandRow::complete(checked(&tx.rows(what, commands, &[]).await?)?)?,

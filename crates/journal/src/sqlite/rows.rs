@@ -3,7 +3,7 @@
 use super::failed;
 use crate::port::{CommandId, JournalError, Record};
 use crate::rows::{
-    ClaimRow, CommandRow, Contents, EnvironmentRow, LeaseRow, RunRow, Sealed, Stream,
+    ClaimRow, CommandRow, Contents, EnvironmentRow, LeaseRow, RunRow, Sealed, Stream, TrailRow,
 };
 use crate::seal::Seal;
 use rusqlite::{Connection, Params, Row, params};
@@ -86,6 +86,7 @@ pub(super) fn contents(connection: &Connection) -> Result<Contents, JournalError
     Ok(Contents {
         runs: RunRow::all(connection)?,
         environments: EnvironmentRow::all(connection)?,
+        trails: TrailRow::all(connection)?,
         leases: LeaseRow::all(connection)?,
         claims: ClaimRow::all(connection)?,
         commands: CommandRow::all(connection)?,
@@ -194,6 +195,60 @@ impl EnvironmentRow {
     /// Stores the row itself; its records are stored by [`EnvironmentRow::push`].
     pub(super) fn store(&self, connection: &Connection) -> Result<(), JournalError> {
         let sql = "INSERT INTO environment VALUES (?1, ?2, ?3, ?4) \
+            ON CONFLICT DO UPDATE SET last = ?2, head = ?3, seal = ?4";
+        let Self { name, last, head } = self;
+        execute(connection, sql, params![name, last, head, self.seal()])
+    }
+
+    /// Stores one more record. The row itself must be stored before the first and after the last one.
+    pub(super) fn push(
+        &mut self,
+        connection: &Connection,
+        body: &str,
+        at: Timestamp,
+    ) -> Result<(), JournalError> {
+        push(self, connection, body, at)
+    }
+
+    /// Returns the records after a number, each checked against the one before it.
+    pub(super) fn records(
+        &self,
+        connection: &Connection,
+        after: u64,
+    ) -> Result<Vec<Record>, JournalError> {
+        records(self, connection, after)
+    }
+}
+
+impl Table for TrailRow {
+    fn load(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { name: row.get(0)?, last: row.get(1)?, head: row.get(2)? })
+    }
+}
+
+impl Records for TrailRow {
+    const SELECT: &'static str =
+        "SELECT seq, at, body, seal FROM trail_record WHERE trail = ?1 AND seq >= ?2 ORDER BY seq";
+    const INSERT: &'static str = "INSERT INTO trail_record VALUES (?1, ?2, ?3, ?4, ?5)";
+
+    fn key(&self) -> &dyn rusqlite::ToSql {
+        &self.name
+    }
+}
+
+impl TrailRow {
+    /// Returns the audit trail.
+    pub(super) fn find(connection: &Connection) -> Result<Self, JournalError> {
+        let found: Vec<Self> = select(connection, "WHERE name = ?1", [Self::AUDIT])?;
+        Ok(found.into_iter().next().unwrap_or_else(Self::empty))
+    }
+
+    pub(super) fn all(connection: &Connection) -> Result<Vec<Self>, JournalError> {
+        select(connection, "ORDER BY name", [])
+    }
+
+    pub(super) fn store(&self, connection: &Connection) -> Result<(), JournalError> {
+        let sql = "INSERT INTO trail VALUES (?1, ?2, ?3, ?4) \
             ON CONFLICT DO UPDATE SET last = ?2, head = ?3, seal = ?4";
         let Self { name, last, head } = self;
         execute(connection, sql, params![name, last, head, self.seal()])

@@ -15,14 +15,14 @@ use std::time::Duration;
 
 /// The format that this code writes. A change of the schema or of what a checksum covers is a new one.
 ///
-/// 1 had no streams of environments: such a file is given them when it is opened.
-const FORMAT: u32 = 2;
+/// 1 had no streams of environments, and 2 no audit trail: such a file is given them when it is opened.
+const FORMAT: u32 = 3;
 
 /// What stands in place of the format when the journal is elsewhere. A Serin that does not know this refuses it too.
 const MOVED: &str = "moved to ";
 
-/// The format before environments had streams, and how many of the tables it has.
-const WITHOUT_ENVIRONMENTS: (u32, usize) = (1, 6);
+/// The formats before this one, and how many of the tables each has.
+const OLDER: [(u32, usize); 2] = [(1, 6), (2, 8)];
 
 /// The first SQLite whose write-ahead log two processes can check in at once without damage.
 const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
@@ -32,7 +32,7 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// The tables. A row of each ends with its seal; there are no indexes that could disagree with them. Those that a later
 /// format brings come last: that is where they are in a file that was made before.
-const SCHEMA: [&str; 8] = [
+const SCHEMA: [&str; 10] = [
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, seal BLOB NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE run (number INTEGER PRIMARY KEY, created INTEGER NOT NULL, last INTEGER NOT NULL, head BLOB NOT NULL, seal BLOB NOT NULL) STRICT",
     "CREATE TABLE record (run INTEGER NOT NULL REFERENCES run, seq INTEGER NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (run, seq)) STRICT, WITHOUT ROWID",
@@ -41,6 +41,8 @@ const SCHEMA: [&str; 8] = [
     "CREATE TABLE command (number INTEGER PRIMARY KEY, environment TEXT NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL, answer TEXT, seal BLOB NOT NULL) STRICT",
     "CREATE TABLE environment (name TEXT PRIMARY KEY, last INTEGER NOT NULL, head BLOB NOT NULL, seal BLOB NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE environment_record (environment TEXT NOT NULL REFERENCES environment, seq INTEGER NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (environment, seq)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE trail (name TEXT PRIMARY KEY, last INTEGER NOT NULL, head BLOB NOT NULL, seal BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE trail_record (trail TEXT NOT NULL REFERENCES trail, seq INTEGER NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (trail, seq)) STRICT, WITHOUT ROWID",
 ];
 
 /// Opens a journal's file, or makes it, and checks it.
@@ -55,8 +57,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
     let connection = connect(path)?;
     let format = read_format(&connection)?;
     use_log(&connection)?;
-    if format == WITHOUT_ENVIRONMENTS.0 {
-        add_environments(&connection)?;
+    if format < FORMAT {
+        add_tables(&connection)?;
     }
     check_schema(&connection, &SCHEMA)?;
     check_pages(&connection)?;
@@ -138,22 +140,23 @@ fn read_format(connection: &Connection) -> Result<u32, JournalError> {
         return Err(JournalError::Moved(place.to_owned()));
     }
     match format.parse() {
-        Ok(found) if (WITHOUT_ENVIRONMENTS.0..=FORMAT).contains(&found) => Ok(found),
+        Ok(found) if (1..=FORMAT).contains(&found) => Ok(found),
         Ok(found) if found > FORMAT => Err(JournalError::Newer { found, known: FORMAT }),
         Ok(_) | Err(_) => Err(JournalError::Damaged(format!("there is no format {format:?}"))),
     }
 }
 
-/// Gives a file of the format before this one the tables that it lacks: all of them and its new format, or nothing.
-fn add_environments(connection: &Connection) -> Result<(), JournalError> {
+/// Gives a file of an older format the tables that it lacks: all of them and its new format, or nothing.
+fn add_tables(connection: &Connection) -> Result<(), JournalError> {
     let what = "bring the journal to this format";
     let tx = Transaction::new_unchecked(connection, TransactionBehavior::Immediate);
     let tx = tx.map_err(failed(what))?;
     // Another process may have been faster while this one waited for its turn.
-    if read_format(&tx)? == FORMAT {
+    let found = read_format(&tx)?;
+    let Some((_, tables)) = OLDER.iter().find(|(format, _)| *format == found) else {
         return Ok(());
-    }
-    let (old, new) = SCHEMA.split_at(WITHOUT_ENVIRONMENTS.1);
+    };
+    let (old, new) = SCHEMA.split_at(*tables);
     check_schema(&tx, old)?;
     let format = FORMAT.to_string();
     let add = || {

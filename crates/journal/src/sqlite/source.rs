@@ -3,7 +3,7 @@
 use super::store::Store;
 use super::{failed, setup};
 use crate::port::{Holder, JournalError, Record};
-use crate::rows::{Contents, EnvironmentRow, RunRow};
+use crate::rows::{Contents, EnvironmentRow, RunRow, TrailRow};
 use std::path::Path;
 
 /// A file that only this process can write to. Dropped, it is as it was.
@@ -46,6 +46,10 @@ impl Source {
         environment: &EnvironmentRow,
     ) -> Result<Vec<Record>, JournalError> {
         environment.records(&self.0.connection, 0)
+    }
+
+    pub(crate) fn trail_records(&mut self, trail: &TrailRow) -> Result<Vec<Record>, JournalError> {
+        trail.records(&self.0.connection, 0)
     }
 
     /// Says in the file where its journal is now. From here on every Serin refuses the file.

@@ -7,9 +7,9 @@ use crate::lease::{Attempt, Sighting};
 use crate::locks::LockFiles;
 use crate::port::{
     Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Holder, Inbox, JournalError,
-    Lease, Record, RunSummary, Scope,
+    Lease, Record, RunSummary, Scope, TrailAppend,
 };
-use crate::rows::{ClaimRow, CommandRow, EnvironmentRow, LeaseRow, RunRow, scope_name};
+use crate::rows::{ClaimRow, CommandRow, EnvironmentRow, LeaseRow, RunRow, TrailRow, scope_name};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serin_model::{EnvironmentName, RunId, Timestamp};
 use std::collections::BTreeMap;
@@ -97,6 +97,29 @@ impl Store {
             append.records.iter().try_for_each(|body| stream.push(tx, body, append.at))?;
             stream.store(tx)?;
             Ok(stream.last)
+        })
+    }
+
+    pub(super) fn read_trail(&mut self, after: u64) -> Result<Vec<Record>, JournalError> {
+        let snapshot = self.connection.transaction().map_err(failed("read the audit trail"))?;
+        TrailRow::find(&snapshot)?.records(&snapshot, after)
+    }
+
+    pub(super) fn end_of_trail(&mut self) -> Result<Option<Record>, JournalError> {
+        let snapshot = self.connection.transaction().map_err(failed("read the audit trail"))?;
+        let trail = TrailRow::find(&snapshot)?;
+        Ok(trail.records(&snapshot, trail.last.saturating_sub(1))?.pop())
+    }
+
+    pub(super) fn append_trail(&mut self, append: &TrailAppend<'_>) -> Result<u64, AppendError> {
+        write(&mut self.connection, |tx| {
+            let mut trail = TrailRow::find(tx)?;
+            trail.expect(append.expected)?;
+            // Its row first, to which its records refer.
+            trail.store(tx)?;
+            trail.push(tx, append.body, append.at)?;
+            trail.store(tx)?;
+            Ok(trail.last)
         })
     }
 

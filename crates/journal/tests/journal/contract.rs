@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::support::{Folder, Memory, at, environment, holder, run, scope, texts};
 use serin_journal::{
     Append, AppendError, ClaimChange, CommandId, EnvironmentAppend, Journal, JournalError, Lease,
-    LeaseRefused,
+    LeaseRefused, TrailAppend,
 };
 use std::time::Duration;
 
@@ -308,6 +308,39 @@ async fn an_append_to_an_environment_that_expects_other_records_writes_nothing(p
     assert_eq!(one.read_environment(&staging, 0).await.unwrap().len(), 2);
 }
 
+async fn the_audit_trail_needs_no_lease_and_is_read_back_by_every_process(place: &impl Place) {
+    let (one, two) = (place.process().await, place.process().await);
+    assert_eq!(one.read_trail(0).await.unwrap(), []);
+    assert_eq!(one.end_of_trail().await.unwrap(), None);
+    for (expected, body, process) in [(0, "a", &one), (1, "ü\0\n", &two), (2, "c", &one)] {
+        let append = TrailAppend { expected, body, at: at(7) };
+        assert_eq!(process.append_trail(&append).await.unwrap(), expected + 1);
+    }
+    let read = two.read_trail(0).await.unwrap();
+    let told: Vec<_> = read.iter().map(|r| (r.seq, r.at, r.body.as_str())).collect();
+    assert_eq!(told, [(1, at(7), "a"), (2, at(7), "ü\0\n"), (3, at(7), "c")]);
+    assert_eq!(one.read_trail(2).await.unwrap(), read[2..]);
+    assert_eq!(one.read_trail(9).await.unwrap(), []);
+    assert_eq!(one.end_of_trail().await.unwrap().as_ref(), read.last());
+    assert_eq!(one.read_environment(&environment("audit"), 0).await.unwrap(), []);
+}
+
+async fn of_many_who_write_to_the_audit_trail_at_once_one_comes_first(place: &impl Place) {
+    let (one, two) = (place.process().await, place.process().await);
+    for expected in 0..5 {
+        let append = |body| TrailAppend { expected, body, at: at(1) };
+        let (left, right) = (append("left"), append("right"));
+        let (left, right) = tokio::join!(one.append_trail(&left), two.append_trail(&right));
+        assert!(left.is_ok() != right.is_ok(), "{left:?} {right:?}");
+        let refused = left.and(right).unwrap_err();
+        assert!(
+            matches!(refused, AppendError::Conflict { expected: e, found } if e == expected && found == e + 1),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(two.read_trail(0).await.unwrap().len(), 5);
+}
+
 async fn a_command_waits_in_its_inbox_until_it_is_answered_once(place: &impl Place) {
     let (one, two) = (place.process().await, place.process().await);
     let staging = environment("staging");
@@ -398,6 +431,8 @@ contract! {
     the_records_of_an_environment_are_its_own_and_read_back_by_every_process
     an_append_to_an_environment_without_its_current_lease_writes_nothing
     an_append_to_an_environment_that_expects_other_records_writes_nothing
+    the_audit_trail_needs_no_lease_and_is_read_back_by_every_process
+    of_many_who_write_to_the_audit_trail_at_once_one_comes_first
     a_command_waits_in_its_inbox_until_it_is_answered_once
 }
 

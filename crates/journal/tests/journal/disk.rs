@@ -4,7 +4,7 @@ use crate::support::{Folder, at, environment, holder, run, scope, texts};
 use rusqlite::Connection;
 use serin_journal::{
     Append, AppendError, ClaimChange, EnvironmentAppend, Journal, JournalError, LeaseRefused,
-    SqliteJournal,
+    SqliteJournal, TrailAppend,
 };
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -52,7 +52,7 @@ fn a_newer_format_is_refused_by_name() {
     say_format(&connection, "7");
     connection.execute_batch("CREATE TABLE later (x)").unwrap();
     let refused = SqliteJournal::open(&folder.path()).unwrap_err();
-    assert!(matches!(refused, JournalError::Newer { found: 7, known: 2 }), "{refused:?}");
+    assert!(matches!(refused, JournalError::Newer { found: 7, known: 3 }), "{refused:?}");
 }
 
 /// Writes another format, as every version of `meta_seal` must still be able to read, whatever else changes.
@@ -65,12 +65,19 @@ fn say_format(connection: &Connection, format: &str) {
     connection.execute(sql, rusqlite::params![format, seal.as_ref()]).unwrap();
 }
 
+/// Makes tables as they were before there was an audit trail.
+const WITHOUT_TRAIL: &str = "DROP TABLE trail_record; DROP TABLE trail";
+
+/// Makes tables as they were before environments had streams.
+const WITHOUT_ENVIRONMENTS: &str = "DROP TABLE trail_record; DROP TABLE trail; \
+    DROP TABLE environment_record; DROP TABLE environment";
+
 /// Makes a journal as a Serin wrote it whose environments had no streams.
 async fn of_format_1() -> (Folder, String) {
     let folder = Folder::default();
     fill(&folder.open()).await;
     let connection = Connection::open(folder.path()).unwrap();
-    connection.execute_batch("DROP TABLE environment_record; DROP TABLE environment").unwrap();
+    connection.execute_batch(WITHOUT_ENVIRONMENTS).unwrap();
     say_format(&connection, "1");
     drop(connection);
     let told = tell(&folder.path()).await.unwrap();
@@ -101,12 +108,29 @@ async fn a_journal_of_before_environments_had_streams_is_opened_and_keeps_what_i
 }
 
 #[tokio::test]
+async fn a_journal_of_before_the_audit_trail_is_opened_and_keeps_what_it_had() {
+    let folder = Folder::default();
+    fill(&folder.open()).await;
+    let connection = Connection::open(folder.path()).unwrap();
+    connection.execute_batch(WITHOUT_TRAIL).unwrap();
+    say_format(&connection, "2");
+    drop(connection);
+    let journal = folder.open();
+    assert_eq!(journal.read_trail(0).await.unwrap(), []);
+    let append = TrailAppend { expected: 0, body: "asked", at: at(1) };
+    assert_eq!(journal.append_trail(&append).await.unwrap(), 1);
+    assert_eq!(journal.read_environment(&environment("staging"), 0).await.unwrap().len(), 9);
+    drop(journal);
+    assert_eq!(folder.open().read_trail(0).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn two_processes_may_bring_an_old_journal_to_this_format_at_once() {
     for _ in 0..5 {
         let folder = Folder::default();
         drop(folder.open());
         let connection = Connection::open(folder.path()).unwrap();
-        connection.execute_batch("DROP TABLE environment_record; DROP TABLE environment").unwrap();
+        connection.execute_batch(WITHOUT_ENVIRONMENTS).unwrap();
         say_format(&connection, "1");
         drop(connection);
         std::thread::scope(|scope| {
@@ -124,9 +148,7 @@ fn an_old_journal_that_is_damaged_is_refused_and_not_brought_to_this_format() {
     let folder = Folder::default();
     drop(folder.open());
     let connection = Connection::open(folder.path()).unwrap();
-    connection
-        .execute_batch("DROP TABLE environment_record; DROP TABLE environment; DROP TABLE claim")
-        .unwrap();
+    connection.execute_batch(&format!("{WITHOUT_ENVIRONMENTS}; DROP TABLE claim")).unwrap();
     say_format(&connection, "1");
     let refused = SqliteJournal::open(&folder.path()).unwrap_err();
     assert!(matches!(refused, JournalError::Damaged(_)), "{refused:?}");
@@ -155,6 +177,29 @@ async fn a_changed_dropped_or_moved_record_of_an_environment_is_named() {
         let read = folder.open().read_environment(&environment("staging"), 0).await;
         let refused = read.unwrap_err().to_string();
         let expected = format!("record {seq} of staging is not what was written");
+        assert!(refused.ends_with(&expected), "{sql}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_changed_dropped_or_moved_record_of_the_audit_trail_is_named() {
+    for (sql, seq) in [
+        ("UPDATE trail_record SET body = 'b' WHERE seq = 2", 2),
+        ("UPDATE trail_record SET at = at + 1 WHERE seq = 2", 2),
+        ("DELETE FROM trail_record WHERE seq = 1", 1),
+        ("DELETE FROM trail_record WHERE seq = 3", 3),
+        (
+            "UPDATE trail_record SET seq = 99 WHERE seq = 2; \
+              UPDATE trail_record SET seq = 2 WHERE seq = 3; \
+              UPDATE trail_record SET seq = 3 WHERE seq = 99",
+            2,
+        ),
+    ] {
+        let folder = Folder::default();
+        fill(&folder.open()).await;
+        Connection::open(folder.path()).unwrap().execute_batch(sql).unwrap();
+        let refused = folder.open().read_trail(0).await.unwrap_err().to_string();
+        let expected = format!("record {seq} of the audit trail is not what was written");
         assert!(refused.ends_with(&expected), "{sql}: {refused}");
     }
 }
@@ -403,6 +448,9 @@ async fn fill(journal: &SqliteJournal) {
     let append =
         EnvironmentAppend { environment, expected: 0, records: &records, at: at(5), epoch };
     journal.append_environment(&append).await.unwrap();
+    for (expected, body) in [(0, "asked"), (1, "asked again"), (2, "ended")] {
+        journal.append_trail(&TrailAppend { expected, body, at: at(6) }).await.unwrap();
+    }
 }
 
 /// Opens a journal and tells all that is in it.
@@ -415,7 +463,8 @@ async fn tell(path: &Path) -> Result<String, JournalError> {
     let stream = journal.read_environment(&environment("staging"), 0).await?;
     // Whether the holder lives depends on its lock file, which is not part of the journal.
     let holder = journal.holder(&scope("staging")).await?.map(|(holder, _)| holder);
-    Ok(format!("{heads:?} {one:?} {two:?} {waiting:?} {answer:?} {holder:?} {stream:?}"))
+    let trail = journal.read_trail(0).await?;
+    Ok(format!("{heads:?} {one:?} {two:?} {waiting:?} {answer:?} {holder:?} {stream:?} {trail:?}"))
 }
 
 /// Says whether a damaged file is refused; one that is accepted must tell exactly what was written.

@@ -4,7 +4,7 @@ use crate::cluster::Cluster;
 use crate::support::{Folder, at, environment, holder, run, scope, texts};
 use serin_journal::{
     Append, AppendError, ClaimChange, EnvironmentAppend, Journal, JournalError, MoveError, Moved,
-    SqliteJournal,
+    SqliteJournal, TrailAppend,
 };
 use std::time::Duration;
 
@@ -37,6 +37,10 @@ async fn fill(journal: &SqliteJournal) {
         epoch: lease.epoch,
     };
     journal.append_environment(&append).await.unwrap();
+    for (expected, body) in [(0, "asked"), (1, "ended")] {
+        let append = TrailAppend { expected, body, at: at(5) };
+        journal.append_trail(&append).await.unwrap();
+    }
     let halt = journal.send(&staging, "halt", at(5)).await.unwrap();
     journal.send(&staging, "resume", at(6)).await.unwrap();
     journal.answer(&lease, halt, "halted").await.unwrap();
@@ -51,7 +55,7 @@ async fn everything_is_moved_and_the_file_says_where() {
     fill(&file).await;
     let there = cluster.open().await;
     let moved = there.move_here(&folder.path()).await.unwrap();
-    let wanted = Moved { runs: 2, records: 2503, commands: 2, was_there: false };
+    let wanted = Moved { runs: 2, records: 2503, audit: 2, commands: 2, was_there: false };
     assert_eq!(moved, wanted);
 
     assert_eq!(there.runs().await.unwrap(), file.runs().await.unwrap());
@@ -60,6 +64,9 @@ async fn everything_is_moved_and_the_file_says_where() {
     }
     let staging = environment("staging");
     assert_eq!(there.read_environment(&staging, 0).await.unwrap().len(), 1);
+    assert_eq!(there.read_trail(0).await.unwrap(), file.read_trail(0).await.unwrap());
+    let next = TrailAppend { expected: 2, body: "there", at: at(9) };
+    assert_eq!(there.append_trail(&next).await.unwrap(), 3);
     assert_eq!(there.claims().await.unwrap(), file.claims().await.unwrap());
     assert_eq!(there.inbox(&staging).await.unwrap(), file.inbox(&staging).await.unwrap());
     let lease = there.take_lease(&scope("staging"), &holder(2), LONG).await.unwrap();

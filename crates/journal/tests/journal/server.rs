@@ -79,10 +79,27 @@ async fn a_newer_format_is_refused_by_name() {
         WHERE name = 'format'";
     client.batch_execute(sql).await.unwrap();
     let Err(error) = PostgresJournal::open(cluster.settings()).await else { panic!("opened") };
-    assert!(matches!(error, JournalError::Newer { found: 7, known: 1 }), "{error:?}");
+    assert!(matches!(error, JournalError::Newer { found: 7, known: 2 }), "{error:?}");
     client.batch_execute("UPDATE serin.meta SET value = '1'").await.unwrap();
     let why = refused(cluster.settings()).await;
     assert!(why.contains("its format is not what was written"), "{why}");
+}
+
+#[tokio::test]
+async fn a_journal_of_before_the_audit_trail_is_given_one_and_keeps_what_it_had() {
+    let cluster = Cluster::start().await;
+    cluster.open().await.create_run("a", at(1)).await.unwrap();
+    let client = cluster.connect().await.unwrap();
+    let sql = "DROP TABLE serin.trail_record; DROP TABLE serin.trail; \
+        UPDATE serin.meta SET value = '1', seal = sha256(\
+        int8send(4) || 'meta' || int8send(6) || 'format' || int8send(1) || '1') \
+        WHERE name = 'format'";
+    client.batch_execute(sql).await.unwrap();
+    let (one, two) = tokio::join!(cluster.open(), cluster.open());
+    let append = serin_journal::TrailAppend { expected: 0, body: "asked", at: at(1) };
+    assert_eq!(one.append_trail(&append).await.unwrap(), 1);
+    assert_eq!(two.read_trail(0).await.unwrap().len(), 1);
+    assert_eq!(two.runs().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -2,3 +2,5 @@
 
 #[cfg(test)]
 mod environment_records;
+#[cfg(test)]
+mod audit;

@@ -3,7 +3,6 @@
 //! What it prints goes to files without names, not to pipes: a child whose reader died would die at its next word, and a
 //! run must not end because a chat's door did.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -30,7 +29,7 @@ struct Printed {
 
 impl Child {
     /// Starts this very program with arguments. Its files are in a folder, where they have no names.
-    pub(crate) fn start(folder: &Path, arguments: Vec<OsString>) -> io::Result<Self> {
+    pub(crate) fn start(folder: &Path, arguments: Vec<String>) -> io::Result<Self> {
         let (out, err) = (Printed::new(folder)?, Printed::new(folder)?);
         let mut command = Command::new(std::env::current_exe()?);
         command
@@ -38,8 +37,6 @@ impl Child {
             .stdin(Stdio::null())
             .stdout(out.file.try_clone()?)
             .stderr(err.file.try_clone()?)
-            // What is sent to the door's own group, such as an interrupt, is not for runs.
-            .process_group(0)
             .kill_on_drop(false);
         Ok(Self { process: command.spawn()?, out, err })
     }

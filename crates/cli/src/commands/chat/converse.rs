@@ -7,15 +7,15 @@ use super::later::{Door, Later};
 use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::notify::Post;
+use crate::people::trail;
 use crate::show::embargo::{self, Veil};
 use ring::rand::{SecureRandom, SystemRandom};
 use serin_chat::confirm::Pending;
 use serin_chat::follow::Follower;
 use serin_chat::grammar::Said;
 use serin_chat::{Asked, Button, Dialect, Ends, Refusal, Reply, SeenBy};
-use serin_model::Timestamp;
+use serin_model::{Identity, Proof, Timestamp};
 use serin_runtime::ports::Clock;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -68,7 +68,8 @@ pub(crate) enum How {
 pub(crate) struct Conversation {
     pub(crate) post: Post,
     pub(crate) clock: Arc<dyn Clock>,
-    config: PathBuf,
+    context: Arc<Context>,
+    config: String,
     folder: PathBuf,
     veil: Veil,
     pending: Mutex<Pending>,
@@ -84,9 +85,12 @@ impl Who {
 }
 
 impl Conversation {
-    pub(crate) fn new(context: &Context) -> Result<Self, Failure> {
+    pub(crate) fn new(context: Arc<Context>) -> Result<Self, Failure> {
         let config = std::path::absolute(&context.config.path);
-        let config = config.map_err(|error| Failure::new(Code::Error, error.to_string()))?;
+        let config = config.ok().and_then(|path| path.into_os_string().into_string().ok());
+        let config = config.ok_or_else(|| {
+            Failure::new(Code::Refused, "the path of the configuration is no text")
+        })?;
         Ok(Self {
             post: Post::new(&context.config)?,
             clock: Arc::clone(&context.clock),
@@ -96,6 +100,7 @@ impl Conversation {
             pending: Mutex::default(),
             short: Arc::new(Semaphore::new(MOST_SHORT)),
             runs: Arc::new(Semaphore::new(MOST_RUNS)),
+            context,
         })
     }
 
@@ -202,14 +207,25 @@ impl Conversation {
         Ok(Reply { seen_by, ..Reply::to_asker(format!("{heading}\nThe answer comes here.")) })
     }
 
-    /// Starts `serin` with what was asked.
-    async fn start(&self, _who: &Who, asked: &Asked) -> Result<Child, Failure> {
-        let mut words: Vec<OsString> = vec!["--config".into(), self.config.clone().into()];
-        if asked.ends() == Ends::Run {
-            words.push("--json".into());
+    /// Records who asks for what, and then starts `serin` with it. Who it is, it takes from the record; whether they may, it
+    /// decides itself.
+    async fn start(&self, who: &Who, asked: &Asked) -> Result<Child, Failure> {
+        if self.context.config.people.0.is_empty() && asked.ends() != Ends::Look {
+            return Err(Failure::new(Code::Refused, "nobody is listed under [people]")
+                .hint("without it everybody in a chat could do everything, so a chat only looks"));
         }
-        words.extend(asked.argv().into_iter().map(OsString::from));
-        Child::start(&self.folder, words).map_err(|error| {
+        let mut words = vec!["--config".to_owned(), self.config.clone()];
+        if asked.ends() == Ends::Run {
+            words.push("--json".to_owned());
+        }
+        words.extend(asked.argv());
+        let door = match who.door {
+            Door::Slack => serin_model::Door::Slack,
+            Door::Mattermost => serin_model::Door::Mattermost,
+        };
+        let identity = Identity { door, subject: who.user.clone(), proof: Proof::Verified };
+        let record = trail::ask(&self.context, identity, &words).await?;
+        Child::start(&self.folder, trail::handed(record, &words)).map_err(|error| {
             Failure::new(Code::Error, format!("serin itself could not be started: {error}"))
         })
     }

@@ -42,7 +42,7 @@ const WHOLE: Duration = Duration::from_secs(20);
 /// How long to wait after a connection could not be accepted: no files are left, and others must end first.
 const BREATH: Duration = Duration::from_millis(100);
 
-pub(crate) async fn run(context: &Context, listen: SocketAddr) -> Result<Code, Failure> {
+pub(crate) async fn run(context: Context, listen: SocketAddr) -> Result<Code, Failure> {
     let chat = context.config.chat.clone();
     if chat.slack.is_none() && chat.mattermost.is_none() {
         return Err(Failure::new(Code::Config, "there is no chat in the configuration")
@@ -52,7 +52,8 @@ pub(crate) async fn run(context: &Context, listen: SocketAddr) -> Result<Code, F
         return Err(Failure::new(Code::Refused, format!("{listen} can be reached from elsewhere"))
             .hint("listen on 127.0.0.1, and let a proxy with a certificate pass requests on"));
     }
-    let conversation = Arc::new(Conversation::new(context)?);
+    let context = Arc::new(context);
+    let conversation = Arc::new(Conversation::new(Arc::clone(&context))?);
     let doors = Arc::new(Doors::new(chat, conversation)?);
     let cannot = |error: std::io::Error| {
         Failure::new(Code::Error, format!("could not listen on {listen}: {error}"))
@@ -63,7 +64,7 @@ pub(crate) async fn run(context: &Context, listen: SocketAddr) -> Result<Code, F
     context.say(format!("chats are heard on {listens}"));
     tokio::select! {
         () = stop => context.say("no longer hearing chats; runs that were begun from them go on"),
-        () = accept(context, listener, doors) => {}
+        () = accept(&context, listener, doors) => {}
     }
     Ok(Code::Done)
 }

@@ -3,7 +3,7 @@
 use super::kept::known;
 use super::{super::allowed, super::asking, super::drive, super::plan, super::rollback, text};
 use crate::args::{self, Detail, PatchApply, Place};
-use crate::context::{Context, user};
+use crate::context::Context;
 use crate::failure::{Code, Failure};
 use serin_engine::Run;
 use serin_engine::environment::NewPatch;
@@ -53,7 +53,7 @@ pub(super) async fn run(context: &Context, asked: PatchApply) -> Result<Code, Fa
     let holds = holds.map(|fleet| fleet.name.clone()).collect();
     let incident = asked.incident.clone();
     let new = NewPatch { id: id.clone(), fleets, holds, incident, root, text: shown };
-    let (by, why) = (user(), asked.reason.clone());
+    let (by, why) = (context.by(), asked.reason.clone());
     let request = EnvironmentRequest { by, why, want: Want::PlacePatch(new) };
     let answer = asking::ask(context, name, request).await?;
     asking::accepted(name, &answer)?;
