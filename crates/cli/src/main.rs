@@ -57,7 +57,7 @@ async fn main() -> ExitCode {
         .init();
     if arguments.asked.is_some() {
         // A session of its own: what ends the door, or its terminal, is not meant for this. It has one if this fails.
-        drop(rustix::process::setsid());
+        rustix::process::setsid().map(drop).unwrap_or_default();
     }
     let ended = match words(&arguments) {
         Ok(words) => Box::pin(commands::run(arguments, words)).await,

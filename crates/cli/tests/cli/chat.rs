@@ -38,9 +38,9 @@ fn doors(platform: &Platform) -> String {
 }
 
 /// Who is known by the two doors. Others are nobody.
-const PEOPLE: &str = "[people.mira]\nunix = [\"root\", \"mira\"]\nslack = \"U1\"\nmattermost = \"u1\"\nroles = { \"*\" = \"admin\" }\n\
-                      [people.joe]\nslack = \"U2\"\nroles = { \"*\" = \"operator\" }\n\
-                      [people.vera]\nslack = \"U3\"\nroles = { \"*\" = \"viewer\" }\n";
+const PEOPLE: &str = "[people.mira]\nunix = [\"root\", \"mira\"]\nslack = [\"U1\"]\nmattermost = [\"u1\"]\nroles = { \"*\" = \"admin\" }\n\
+                      [people.joe]\nslack = [\"U2\"]\nroles = { \"*\" = \"operator\" }\n\
+                      [people.vera]\nslack = [\"U3\"]\nroles = { \"*\" = \"viewer\" }\n";
 
 fn keep_secrets(world: &World) {
     for (name, secret) in [("slack", SECRET), ("token", TOKEN)] {
