@@ -454,6 +454,25 @@ async fn a_place_that_cannot_be_told_changes_nothing_and_is_named_once() {
 }
 
 #[tokio::test]
+async fn a_version_under_embargo_is_named_to_nobody_in_a_chat() {
+    let platform = Platform::start();
+    let rules = "[[chat.notify]]\nto = \"webhook:pager\"\n";
+    let world = World::with_haproxy_and("roundrobin", &(doors(&platform) + PEOPLE + rules));
+    let path = world.path("serin.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    // Whoever runs the door may see it, but the channel may not.
+    let embargo = "[repository]\nembargo = [\"16.2.0*\"]\nembargo_readers = [\"root\", \"mira\"]";
+    fs::write(&path, text.replace("[repository]", embargo)).unwrap();
+    let served = Served::with(world, platform);
+    let question = served.slack("U1", "run to-canary 16.2.0-ee.0").text();
+    assert!(question.starts_with("run to-canary embargoed-unknown\n"), "{question}");
+    served.world.record(1, None).await;
+    served.world.serin(&["adopt", "r-1"]).is(0, &["finished"]);
+    let told = served.platform.next().body["text"].as_str().unwrap().to_owned();
+    assert!(told.contains("embargoed-abababababab") && !told.contains("16.2.0"), "{told}");
+}
+
+#[tokio::test]
 async fn a_halt_is_told_once_with_what_to_do() {
     let platform = Platform::start();
     let suite = "[environments.production.qa.fails]\ncommand = [\"sh\", \"-c\", \"echo 1 example, 1 failure; exit 1\"]\nreport = \"rspec\"\n";
