@@ -18,6 +18,9 @@ const CONNECT: Duration = Duration::from_secs(4);
 /// How many times a mirror may point elsewhere. Content delivery networks need one or two.
 const MAX_REDIRECTS: usize = 5;
 
+/// What is sent.
+const JSON: &str = "application/json; charset=utf-8";
+
 /// How much of a refusal is shown to a person.
 const EXCERPT: usize = 200;
 
@@ -30,7 +33,13 @@ pub enum Peer {
     Mirror,
     /// A mirror on this machine: as a mirror, but never through a proxy.
     LocalMirror,
+    /// A platform of others that is told something: proxies of the environment are the way out, and a redirect would carry
+    /// what is told elsewhere.
+    Platform,
 }
+
+/// A client, for those who only hand it on.
+pub type PostClient = Client;
 
 /// Why something could not be read. It never holds the address: show [`redacted`] beside it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,6 +129,7 @@ fn builder(peer: Peer, total: Duration) -> ClientBuilder {
     match peer {
         Peer::Service => builder.redirect(redirect::Policy::none()).no_proxy(),
         Peer::Mirror => builder.redirect(redirect::Policy::limited(MAX_REDIRECTS)),
+        Peer::Platform => builder.redirect(redirect::Policy::none()),
         Peer::LocalMirror => builder.redirect(redirect::Policy::limited(MAX_REDIRECTS)).no_proxy(),
     }
 }
@@ -144,6 +154,26 @@ pub async fn get(client: &Client, url: Url, limit: u64) -> Result<Answer, HttpEr
     let content_type = text(CONTENT_TYPE).to_owned();
     let body = body(&mut response, limit).await?;
     Ok(Answer { date: parse_date(&date), cached, content_type, body })
+}
+
+/// Sends JSON to an address, with a token if there is one, and returns what is said to it, up to a limit of bytes. Any
+/// status of success is one.
+///
+/// # Errors
+/// See [`HttpError`]. Whether it arrived is not known after `Unreachable`.
+pub async fn post(
+    client: &Client,
+    url: &str,
+    (token, json): (Option<&str>, String),
+    limit: u64,
+) -> Result<Vec<u8>, HttpError> {
+    let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let request = client.post(url.ok_or(HttpError::BadAddress)?).header(CONTENT_TYPE, JSON);
+    let request = match token {
+        Some(token) => request.bearer_auth(token),
+        None => request,
+    };
+    exchange(request.body(json), limit).await
 }
 
 /// Sends a request, and reads an answer of at most `limit` bytes. Any status of success is one.

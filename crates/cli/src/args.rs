@@ -1,12 +1,14 @@
 //! The command line. Its help is where a release manager learns Serin.
 
 mod audit;
+mod chat;
 mod environment;
 mod gitlab;
 mod patch;
 mod rehearse;
 
 pub(crate) use audit::{Audit, AuditCommand};
+pub(crate) use chat::ChatCommand;
 pub(crate) use environment::{Drift, Hold, HoldCommand, Past, Place, Resume, ShareOf, Start};
 pub(crate) use gitlab::{GitLabCommand, PipelineOf, TestsAre, Variable};
 pub(crate) use patch::{PatchApply, PatchCheck, PatchCommand, PatchRemove};
@@ -146,6 +148,11 @@ pub(crate) enum Command {
     Metrics(Metrics),
     /// Compare what load balancers have with what was intended
     Drift(Drift),
+    /// Take commands from chats, and answer there
+    Chat {
+        #[command(subcommand)]
+        command: ChatCommand,
+    },
     /// Send constant HTTP traffic, and say exactly what came back
     Traffic(Traffic),
     /// Check or print things about the configuration

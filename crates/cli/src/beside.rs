@@ -1,7 +1,7 @@
 //! What others are told of a run while it goes: beside it, and never in its way.
 
 use crate::context::Context;
-use crate::{gitlab, metrics};
+use crate::{gitlab, metrics, notify};
 use serin_model::RunId;
 use serin_runtime::Observer;
 use serin_runtime::ports::Ports;
@@ -10,10 +10,11 @@ use serin_runtime::ports::Ports;
 pub(crate) struct Beside {
     metrics: Option<metrics::telling::Teller>,
     gitlab: Option<gitlab::beside::Teller>,
+    notices: Option<notify::Teller>,
 }
 
 impl Beside {
-    /// Begins to tell a Pushgateway and GitLab, where there are such; the observers belong to the run's controller.
+    /// Begins to tell a Pushgateway, GitLab and chats, where there are such; the observers belong to the run's controller.
     pub(crate) async fn begin(
         context: &Context,
         ports: &Ports,
@@ -21,11 +22,16 @@ impl Beside {
     ) -> (Vec<Box<dyn Observer>>, Self) {
         let (pages, metrics) = metrics::telling::begin(context, ports, id).await.unzip();
         let (places, gitlab) = gitlab::beside::begin(context, ports, id).unzip();
-        (pages.into_iter().chain(places).collect(), Self { metrics, gitlab })
+        let (said, notices) = notify::begin(context, id).unzip();
+        let observers = pages.into_iter().chain(places).chain(said).collect();
+        (observers, Self { metrics, gitlab, notices })
     }
 
     /// Waits a moment until everything is told. The controller must be gone, and its observers with it.
     pub(crate) async fn end(self) {
+        if let Some(notices) = self.notices {
+            notices.end().await;
+        }
         if let Some(metrics) = self.metrics {
             metrics.end().await;
         }

@@ -8,6 +8,7 @@ mod failure;
 mod gitlab;
 mod journal;
 mod metrics;
+mod notify;
 mod people;
 mod secrets;
 mod show;
@@ -56,6 +57,10 @@ async fn main() -> ExitCode {
         })
         .with_writer(|| show::embargo::Veiled(std::io::stderr()))
         .init();
+    if arguments.asked.is_some() {
+        // A session of its own: what ends the door, or its terminal, is not meant for this. It has one if this fails.
+        rustix::process::setsid().map(drop).unwrap_or_default();
+    }
     let ended = match words(&arguments) {
         Ok(words) => Box::pin(commands::run(arguments, words)).await,
         Err(failure) => Err(failure),

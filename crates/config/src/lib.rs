@@ -5,6 +5,7 @@
 //! configuration and no other file: whether a keyring or a host exists is for `serin doctor`.
 
 mod at;
+mod chat;
 mod diagnostic;
 mod hosts;
 mod profiles;
@@ -15,6 +16,7 @@ pub mod schema;
 mod shape;
 mod suggest;
 
+pub use chat::{Chat, Mattermost, Notify, NotifyTo, Slack, Webhook};
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use reference::reference;
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub pushgateway: Option<String>,
     /// The names under which people reach each environment.
     pub serves: BTreeMap<EnvironmentName, Vec<String>>,
+    /// The chats that commands come from, and that are told how runs go.
+    pub chat: Chat,
     /// Who may do what; nobody is listed: whoever reaches the journal may do everything.
     pub people: People,
     /// How the user behind a job of GitLab CI is known.

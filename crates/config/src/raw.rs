@@ -3,10 +3,12 @@
 //!
 //! Nothing is checked here beyond the shape: what a text means is read in [`crate::read`].
 
+mod chat;
 mod environment;
 mod people;
 mod role;
 
+pub(crate) use chat::{RawChat, RawMattermost, RawNotify, RawNotifyEvent, RawSlack, RawWebhook};
 pub(crate) use environment::{
     RawAlerts, RawConfigManagement, RawDay, RawEnvironment, RawFleet, RawFreeze, RawLoadBalancer,
     RawMidRun, RawQa, RawRecord, RawReport,
@@ -44,6 +46,8 @@ pub(crate) struct RawConfig {
     pub(crate) promotion: Option<RawPromotion>,
     /// Where runs push what their stages cost; default: nowhere.
     pub(crate) pushgateway: Option<RawPushgateway>,
+    /// The chats that commands come from, and that are told how runs go.
+    pub(crate) chat: Option<RawChat>,
     /// The people: who may do what. Without this table, whoever reaches the journal may do everything.
     pub(crate) people: Option<At<BTreeMap<Text, RawPerson>>>,
     /// How the user behind a job of GitLab CI is known.

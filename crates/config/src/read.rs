@@ -6,6 +6,7 @@
 
 mod built_in;
 mod deployments;
+mod chat;
 mod environments;
 mod freeze;
 mod hosts;
@@ -63,6 +64,7 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
     let promotion = promotion(reader, raw.promotion.as_ref());
     let pushgateway = raw.pushgateway.as_ref().map(|raw| reader.base_url(&raw.url));
     let serves = environments::serves(reader, raw);
+    let chat = chat::chat(reader, raw.chat.as_ref(), &topology);
     let people = people::people(reader, raw, &topology);
     let jobs = people::jobs(reader, raw.gitlab.as_ref());
     let deployments = deployments::deployments(reader, raw.gitlab.as_ref(), &topology);
@@ -80,6 +82,7 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
         pushgateway: pushgateway.flatten(),
         serves,
         deployments,
+        chat,
         people,
         jobs,
         path: path.to_owned(),

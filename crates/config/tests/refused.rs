@@ -325,6 +325,47 @@ fn a_wrong_pipeline_is_refused() {
     );
 }
 
+#[test]
+fn a_wrong_chat_is_refused() {
+    check(
+        "chat",
+        &[
+            (
+                "whoever is told can be told",
+                &[(
+                    "[package]",
+                    "[[chat.notify]]\nto = \"slack:#releases\"\n[[chat.notify]]\nto = \"mattermost:town\"\n\
+                     [[chat.notify]]\nto = \"webhook:pager\"\n[[chat.notify]]\nto = \"#releases\"\n[package]",
+                )],
+            ),
+            (
+                "channels, events and environments are there",
+                &[(
+                    "[package]",
+                    "[chat.slack]\nsigning_secret_file = \"a\"\nbot_token_file = \"b\"\n\
+                     [[chat.notify]]\nto = \"slack:#a b\"\nenvironments = [\"prod\"]\n[package]",
+                )],
+            ),
+            (
+                "an event is one of few",
+                &[(
+                    "[package]",
+                    "[[chat.notify]]\nto = \"webhook:a\"\nevents = [\"failed\"]\n[package]",
+                )],
+            ),
+            (
+                "secrets are not sent in the clear",
+                &[(
+                    "[package]",
+                    "[chat.mattermost]\nurl = \"http://chat.example.com\"\ntoken_files = []\n\
+                     [chat.slack]\nsigning_secret_file = \"a\"\nurl = \"http://x.example\"\n\
+                     [chat.webhooks.a]\nurl = \"http://x.example\"\ntoken_file = \"b\"\n[package]",
+                )],
+            ),
+        ],
+    );
+}
+
 /// Where a window can be put before another one.
 const END: &str = "[[environments.production.freeze]]\nreason = \"end";
 

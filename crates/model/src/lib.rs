@@ -9,6 +9,8 @@ pub mod build;
 pub mod digest;
 pub mod hold;
 pub mod names;
+mod nearest;
+mod notice;
 pub mod observation;
 pub mod patch;
 pub mod people;
@@ -30,6 +32,8 @@ pub use names::{
     BackendName, EnvironmentName, FleetName, HostName, InvalidName, LbName, PackageName,
     PersonName, PipelineName, QaName, RoleName, RunId, ServerName, ServiceName,
 };
+pub use nearest::nearest;
+pub use notice::NoticeKind;
 pub use observation::{
     AdminState, ConfigManagementState, HostObservation, LbObservation, Observed, PackageState,
     ServerKind, ServerObservation, Workers,

@@ -5,6 +5,7 @@ mod independence;
 use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
 use crate::metrics::telling;
+use crate::secrets;
 use crate::show::line;
 use serin_config::Jobs;
 use serin_model::{Environment, Observed, PackageState, Person, PersonRole, Verdict};
@@ -51,6 +52,7 @@ pub(crate) async fn run(context: &Context) -> Result<Code, Failure> {
     journal(context, &mut findings);
     people(context, &mut findings);
     repository(context, &mut findings).await;
+    chats(context, &mut findings);
     let ports = context.ports()?;
     let topology = &context.config.topology;
     for environment in topology.environments.values() {
@@ -89,6 +91,24 @@ fn journal(context: &Context, findings: &mut Findings) {
     if crate::journal::settings(&context.config, postgres).is_readable_on_the_way() {
         findings
             .note("the journal is unencrypted: what is sent can be read and changed on the way");
+    }
+}
+
+/// A secret that cannot be read is noticed before somebody says something, or is to be told of a halt.
+fn chats(context: &Context, findings: &mut Findings) {
+    let chat = &context.config.chat;
+    let slack = chat.slack.iter();
+    let slack = slack.flat_map(|of| [Some(&of.signing_secret_file), of.bot_token_file.as_ref()]);
+    let mattermost = chat.mattermost.iter();
+    let mattermost = mattermost.flat_map(|of| of.token_files.iter().chain(&of.webhook_file));
+    let webhooks = chat.webhooks.values().filter_map(|webhook| webhook.token_file.as_ref());
+    let files: Vec<_> = slack.flatten().chain(mattermost).chain(webhooks).collect();
+    let unread = files.iter().filter_map(|file| secrets::read(file).err());
+    let unread: Vec<String> = unread.map(|failure| failure.what).collect();
+    match (files.is_empty(), unread.is_empty()) {
+        (true, _) => {}
+        (false, true) => findings.good("the secrets of all chats can be read"),
+        (false, false) => unread.iter().for_each(|why| findings.note(why)),
     }
 }
 

@@ -11,7 +11,7 @@ use serin_journal::{LeaseRefused, Scope};
 use serin_model::{EnvironmentName, PatchDirection, Pipeline, Reason, RunId};
 use serin_runtime::inbox::{Ask, Request};
 use serin_runtime::ports::Ports;
-use serin_runtime::{AdoptError, Controller, Ended, records};
+use serin_runtime::{AdoptError, Controller, Ended, Observer, records};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -209,6 +209,17 @@ pub(crate) async fn drive(
 ) -> Result<Code, Failure> {
     let (mut observers, beside) = Beside::begin(context, &ports, &id).await;
     observers.insert(0, Box::new(Progress::new(id.clone(), context.format())));
+    let ended = act(context, (ports, observers), id, first).await;
+    beside.end().await;
+    ended
+}
+
+async fn act(
+    context: &Context,
+    (ports, observers): (Ports, Vec<Box<dyn Observer>>),
+    id: RunId,
+    first: Option<Command>,
+) -> Result<Code, Failure> {
     let adopted = Controller::adopt(
         context.journal.clone(),
         ports,
@@ -239,8 +250,6 @@ pub(crate) async fn drive(
     if finished {
         patch::finished(context, &controller.run().plan).await?;
     }
-    drop(controller);
-    beside.end().await;
     Ok(code)
 }
 

@@ -5,12 +5,13 @@ mod asking;
 mod audit;
 mod builds;
 mod changes;
+mod chat;
 mod doctor;
 mod drift;
 mod drive;
 mod forecast;
 mod gitlab;
-mod halted;
+pub(crate) mod halted;
 mod hold;
 mod journal;
 mod look;
@@ -64,6 +65,10 @@ pub(crate) async fn run(arguments: Arguments, words: Words) -> Result<Code, Fail
             gitlab::pipeline::run(&what).await
         }
         Command::Traffic(traffic) => traffic::run(traffic, format).await,
+        Command::Chat { command } => {
+            Box::pin(chat::run(Context::open((config.as_deref(), hand), format)?, &command, hand))
+                .await
+        }
         command @ (Command::Doctor
         | Command::Builds { .. }
         | Command::Changes { .. }
@@ -135,6 +140,7 @@ async fn perform(context: &Context, command: Command) -> Result<Code, Failure> {
         | Command::Rehearse(_)
         | Command::Journal { .. }
         | Command::GitLab { command: GitLabCommand::Pipeline(_) }
+        | Command::Chat { .. }
         | Command::Traffic(_) => Err(Failure::new(Code::Error, "this needs no journal")),
     }
 }

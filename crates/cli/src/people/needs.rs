@@ -44,6 +44,7 @@ pub(super) async fn of(context: &Context, command: &Command) -> Option<Needs> {
         | Command::Config { .. }
         | Command::Rehearse(_)
         | Command::GitLab { command: GitLabCommand::Pipeline(_) }
+        | Command::Chat { .. }
         | Command::Traffic(_) => return None,
         Command::Doctor
         | Command::Builds { .. }
@@ -152,6 +153,7 @@ async fn scope(context: &Context, command: &Command) -> Result<NeedScope, Failur
         Command::Completions { .. }
         | Command::Config { .. }
         | Command::Rehearse(_)
+        | Command::Chat { .. }
         | Command::Traffic(_)
         | Command::Doctor
         | Command::Builds { .. }
@@ -223,6 +225,7 @@ pub(super) fn reason(command: &Command) -> Option<String> {
         Command::Completions { .. }
         | Command::Config { .. }
         | Command::Rehearse(_)
+        | Command::Chat { .. }
         | Command::Traffic(_)
         | Command::Doctor
         | Command::Builds { .. }

@@ -22,7 +22,6 @@ pub(crate) struct AskedId(pub(crate) u64);
 ///
 /// `words` are those of the command, without the name of the program; options of `serin` itself, such as `--config`, come
 /// first. Whether the person may do it is decided by the process that takes the command.
-#[expect(dead_code, reason = "for the doors of chats")]
 pub(crate) async fn ask(
     context: &Context,
     identity: Identity,
@@ -41,7 +40,6 @@ pub(crate) async fn ask(
 }
 
 /// Returns the words with which `serin` is started for a command that a door has recorded.
-#[expect(dead_code, reason = "for the doors of chats")]
 pub(crate) fn handed(asked: AskedId, words: &[String]) -> Vec<String> {
     let first = [ASKED.to_owned(), asked.0.to_string()];
     first.into_iter().chain(words.iter().cloned()).collect()

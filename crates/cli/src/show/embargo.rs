@@ -17,7 +17,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 static VEIL: OnceLock<Veil> = OnceLock::new();
 
 /// What is hidden, and how the builds are called that are known.
-struct Veil {
+pub(crate) struct Veil {
     patterns: Vec<Pattern>,
     known: Mutex<BTreeMap<String, String>>,
 }
@@ -30,6 +30,11 @@ pub(crate) fn draw(patterns: &[String], readers: &[String], person: impl FnOnce(
     let patterns = patterns.iter().map(Pattern::new).collect();
     // Only one configuration is read in a process; a second drawing changes nothing.
     drop(VEIL.set(Veil { patterns, known: Mutex::default() }));
+}
+
+/// Returns the veil for places that many read, such as a channel of a chat: it hides from everybody, whoever asks.
+pub(crate) fn from_everybody(patterns: &[String]) -> Veil {
+    Veil { patterns: patterns.iter().map(Pattern::new).collect(), known: Mutex::default() }
 }
 
 /// Tells whether anything is hidden.
@@ -97,7 +102,8 @@ impl Veil {
         self.patterns.iter().any(|pattern| pattern.fits(version))
     }
 
-    fn learn<'a>(&self, builds: impl IntoIterator<Item = &'a Build>) {
+    /// Takes in how builds are called.
+    pub(crate) fn learn<'a>(&self, builds: impl IntoIterator<Item = &'a Build>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for build in builds.into_iter().filter(|build| self.hides(build.version.as_str())) {
             let name = format!("embargoed-{}", build.sha256.short());
@@ -105,7 +111,8 @@ impl Veil {
         }
     }
 
-    fn over(&self, text: &str) -> String {
+    /// Returns a text as it may be shown.
+    pub(crate) fn over(&self, text: &str) -> String {
         let mut text = text.to_owned();
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut names: Vec<(&String, &String)> = known.iter().collect();

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod chat;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod gitlab;
@@ -22,6 +24,8 @@ mod shares;
 mod inbox;
 #[cfg(test)]
 mod overriding;
+#[cfg(test)]
+mod platform;
 #[cfg(test)]
 mod queue;
 #[cfg(test)]
