@@ -319,6 +319,29 @@ mod tests {
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
     }
 
+    #[tokio::test]
+    async fn what_is_sent_is_not_carried_elsewhere_by_a_redirect() {
+        let (server, other) =
+            (test_server::TestServer::start().await, test_server::TestServer::start().await);
+        let location = format!("Location: {}/x\r\n", other.url);
+        server.reply("/hook", test_server::Reply::Full(307, location, Vec::new()));
+        server.reply("/good", test_server::Reply::json("{}"));
+        for peer in [Peer::Service, Peer::Platform] {
+            let client = client(peer, Duration::from_secs(5)).unwrap();
+            let send = |path: &str| {
+                let (client, url) = (client.clone(), format!("{}{path}", server.url));
+                async move { post(&client, &url, (Some("hunter2"), "{}".to_owned()), 10).await }
+            };
+            assert_eq!(send("/good").await, Ok(b"{}".to_vec()));
+            let refused = send("/hook").await.unwrap_err();
+            assert!(matches!(refused, HttpError::Status { status: 307, .. }), "{refused:?}");
+        }
+        assert!(other.asked.lock().unwrap().is_empty());
+        let client = client(Peer::Platform, Duration::from_secs(5)).unwrap();
+        let file = post(&client, "file:///etc/passwd", (None, String::new()), 10).await;
+        assert_eq!(file, Err(HttpError::BadAddress));
+    }
+
     /// A TLS server with a certificate that nobody has signed.
     struct TlsServer {
         folder: tempfile::TempDir,
