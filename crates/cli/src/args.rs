@@ -107,6 +107,10 @@ pub(crate) enum Command {
     /// forward. A run that is going on there is halted and given up first; a rollback that is interrupted is begun
     /// again with the same command. Alerts that fire when it begins do not stop it; new ones do.
     Rollback(Rollback),
+    /// Agree to a run that another person is about to start, where it takes two
+    ///
+    /// It counts for one hour, for that pipeline and build, and for anybody else who starts it. A rollback and a patch need none.
+    Agree(Agree),
     /// Say that what a stage waits for was done
     Approve(Approve),
     /// Show every environment: who it belongs to, what goes on there, which hosts are out of service
@@ -304,6 +308,17 @@ impl FromStr for Undone {
             .map(Self::Place)
             .map_err(|why| format!("{why}; write for example r-7, production or production/canary"))
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Agree {
+    /// The pipeline
+    pub(crate) pipeline: PipelineName,
+    /// The build's complete version
+    pub(crate) build: DebVersion,
+    /// What was looked at; it is recorded and shown to everybody
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) note: String,
 }
 
 #[derive(Debug, Args)]

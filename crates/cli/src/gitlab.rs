@@ -3,5 +3,5 @@
 
 pub(crate) mod beside;
 mod commits;
-mod places;
+pub(crate) mod places;
 pub(crate) mod telling;

@@ -59,6 +59,8 @@ pub struct Config {
     pub chat: Chat,
     /// Who may do what; nobody is listed: whoever reaches the journal may do everything.
     pub people: People,
+    /// Where runs start only when a second person has agreed.
+    pub two_people: BTreeSet<EnvironmentName>,
     /// How the user behind a job of GitLab CI is known.
     pub jobs: Jobs,
     /// Where GitLab is told what is deployed; `None`: nowhere.

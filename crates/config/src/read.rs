@@ -66,6 +66,7 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
     let serves = environments::serves(reader, raw);
     let chat = chat::chat(reader, raw.chat.as_ref(), &topology);
     let people = people::people(reader, raw, &topology);
+    let two_people = environments::two_people(reader, raw);
     let jobs = people::jobs(reader, raw.gitlab.as_ref());
     let deployments = deployments::deployments(reader, raw.gitlab.as_ref(), &topology);
     let (journal, state) = journal?;
@@ -84,6 +85,7 @@ fn read(reader: &mut Reader, raw: &RawConfig, path: &Path) -> Option<Config> {
         deployments,
         chat,
         people,
+        two_people,
         jobs,
         path: path.to_owned(),
     })

@@ -166,6 +166,14 @@ fn wrong_people_are_refused() {
         &[
             ("somebody may do something", &[("[package]", "[people]\n[package]")]),
             (
+                "two people are more than none",
+                &[(
+                    "[environments.production.config_management]",
+                    "[environments.production.policy]\ntwo_people = true\n\
+                     [environments.production.config_management]",
+                )],
+            ),
+            (
                 "a person is known by something",
                 &[("[package]", "[people.ada]\nroles = { \"*\" = \"admin\" }\n[package]")],
             ),

@@ -1,6 +1,6 @@
 //! Acting for a run: starting one, adopting one, and deciding about one.
 
-use super::{allowed, halted, patch, plan, queue};
+use super::{agree, allowed, halted, patch, plan, queue};
 use crate::args::{Decision, Detail, Past, Resume, Start};
 use crate::beside::Beside;
 use crate::context::Context;
@@ -49,6 +49,7 @@ pub(crate) async fn begin(
     if planned.plan.queue.is_some() {
         queue::refuse_if_clock_was_set_back(context).await?;
     }
+    agree::check(context, &planned.plan).await?;
     let wish = past.into();
     // What a build is proven to contain lifts a hold that would else be in the way.
     patch::record(context, &planned.proven).await?;

@@ -1,5 +1,6 @@
 //! One file for each command, or for commands that share one story.
 
+mod agree;
 mod allowed;
 mod asking;
 mod audit;
@@ -77,6 +78,7 @@ pub(crate) async fn run(arguments: Arguments, words: Words) -> Result<Code, Fail
         | Command::Run(_)
         | Command::Promote(_)
         | Command::Rollback(_)
+        | Command::Agree(_)
         | Command::Approve(_)
         | Command::Status
         | Command::Runs
@@ -114,6 +116,7 @@ async fn perform(context: &Context, command: Command) -> Result<Code, Failure> {
         Command::Run(start) => drive::run(context, &start).await,
         Command::Promote(what) => promote::run(context, what).await,
         Command::Rollback(what) => rollback::run(context, what).await,
+        Command::Agree(asked) => agree::run(context, &asked),
         Command::Approve(Approve { run, note }) => {
             drive::ask(context, Decision { run, reason: note }, Ask::Approve).await
         }

@@ -85,7 +85,7 @@ pub(crate) fn telling(known: &[Deployment], sha: &str, status: DeploymentStatus)
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use serin_engine::{Event, Outcome};
     use serin_model::{Build, BuildKind, Lane, Pace, Phase, Step, StepId, Timestamp, Topology};
@@ -109,7 +109,7 @@ mod tests {
     "#;
 
     /// A run that installs on the canary and, in a stage of its own, on main.
-    fn run() -> Run {
+    pub(crate) fn run() -> Run {
         let topology: Topology =
             serin_config::parse(CONFIG, Path::new("serin.toml")).unwrap().topology;
         let stage = |number, host: &str| {

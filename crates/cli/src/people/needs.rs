@@ -1,7 +1,7 @@
 //! What each command needs of who asks for it: one table, [`of`], and where that is, [`need`].
 
 use crate::args::{
-    Approve, Command, Decision, Drift, GitLabCommand, Hold, HoldCommand, Past, PatchCommand,
+    Agree, Approve, Command, Decision, Drift, GitLabCommand, Hold, HoldCommand, Past, PatchCommand,
     Recipe, Resume, ShareOf, Start, Undone,
 };
 use crate::commands::{patch::open_in, share::whole};
@@ -71,12 +71,14 @@ pub(super) async fn of(context: &Context, command: &Command) -> Option<Needs> {
         Command::Share(share @ ShareOf { percent: Some(percent), .. }) => {
             if lowers(context, share, percent).await { OPERATE } else { RELEASE }
         }
-        Command::Run(_) | Command::Resume(Resume { over: true, .. }) | Command::Cancel(_) => {
-            RELEASE
-        }
         Command::Promote(promote) if promote.why_not => LOOK,
         Command::Rollback(rollback) if rollback.dry_run => LOOK,
-        Command::Promote(_) | Command::Rollback(_) => RELEASE,
+        Command::Run(_)
+        | Command::Agree(_)
+        | Command::Resume(Resume { over: true, .. })
+        | Command::Cancel(_)
+        | Command::Promote(_)
+        | Command::Rollback(_) => RELEASE,
         Command::Patch { command } => of_patch(command),
         Command::Journal { .. } => ADMINISTER,
     })
@@ -133,6 +135,7 @@ async fn scope(context: &Context, command: &Command) -> Result<NeedScope, Failur
         | Command::Adopt { run } => NeedScope::EachOf(of_run(context, run.as_ref()).await?),
         Command::Run(start) => of_recipe(context, &start.recipe),
         Command::Promote(promote) => of_pipeline(context, &promote.pipeline),
+        Command::Agree(agree) => of_pipeline(context, &agree.pipeline),
         Command::Rollback(rollback) => match &rollback.what {
             Some(Undone::Run(run)) => NeedScope::EachOf(of_run(context, Some(run)).await?),
             Some(Undone::Place(place)) => one(&place.environment),
@@ -208,7 +211,9 @@ fn everywhere(context: &Context) -> NeedScope {
 pub(super) fn reason(command: &Command) -> Option<String> {
     let over = |past: &Past| past.over.clone();
     match command {
-        Command::Approve(Approve { note, .. }) => Some(note.clone()),
+        Command::Agree(Agree { note, .. }) | Command::Approve(Approve { note, .. }) => {
+            Some(note.clone())
+        }
         Command::Halt(Decision { reason, .. })
         | Command::Cancel(Decision { reason, .. })
         | Command::Resume(Resume { decision: Decision { reason, .. }, .. })

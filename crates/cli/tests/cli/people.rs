@@ -324,3 +324,31 @@ async fn a_second_person_is_one_who_is_listed_and_may_do_the_same() {
     over("dee").is(0, &["run r-1 is finished"]);
     by(&world, "ada", &["history", "production"]).is(0, &["let through by ada and dee"]);
 }
+
+const TWO: &str = r#"
+[environments.production.policy]
+two_people = true
+[people.ada]
+unix = ["ada"]
+roles = { "*" = "release-manager" }
+[people.bob]
+unix = ["bob"]
+roles = { "*" = "release-manager" }
+[people.cy]
+unix = ["cy"]
+roles = { "*" = "operator" }
+"#;
+
+#[test]
+fn a_word_to_a_run_is_taken_from_who_may_say_it() {
+    let world = World::new(TWO);
+    let agree = ["agree", "to-canary", "16.2.0-ee.0", "--note", "looked at it"];
+    by(&world, "bob", &agree).is(0, &["somebody else may start to-canary of 16.2.0-ee.0"]);
+    by(&world, "cy", &agree).is(4, &["cy may not: this needs the role release-manager"]);
+    by(&world, "bob", &["agree", "to-mars", "1", "--note", "x"])
+        .is(4, &["there is no pipeline to-mars"]);
+    by(&world, "bob", &["audit", "-n", "9"])
+        .is(0, &["agree to-canary 16.2.0-ee.0 --note 'looked at it'"]);
+    let alone = World::new("").serin(&agree);
+    alone.is(4, &["without [people] nobody is a second person"]);
+}

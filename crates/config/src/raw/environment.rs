@@ -81,6 +81,9 @@ pub(crate) enum RawMidRun {
 pub(crate) struct RawPolicy {
     /// Whether overriding a hold or window takes the name of a second person; default false.
     pub(crate) second_person: Option<bool>,
+    /// Whether runs that touch it start only when another release manager has agreed (`serin agree`), rollbacks and patches
+    /// apart; default false. It takes `[people]`.
+    pub(crate) two_people: Option<At<bool>>,
 }
 
 /// A machine that runs HAProxy.

@@ -6,7 +6,7 @@ use crate::at::Text;
 use crate::hosts::MOST_HOSTS;
 use crate::raw::{RawConfig, RawEnvironment};
 use serin_model::{Environment, EnvironmentName, HostName, Overriding};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// Where hosts and load balancers were named first: an environment is claimed and fenced on its own, so none of its
@@ -57,6 +57,24 @@ pub(super) fn serves(
         }
     }
     serves
+}
+
+/// Reads in which environments runs start by two people only.
+pub(super) fn two_people(reader: &mut Reader, raw: &RawConfig) -> BTreeSet<EnvironmentName> {
+    let mut wanted = BTreeSet::new();
+    for (name, environment) in &raw.environments {
+        let policy = environment.policy.as_ref().and_then(|policy| policy.two_people.as_ref());
+        let Some(two) = policy.filter(|two| *two.get()) else { continue };
+        if raw.people.is_none() {
+            let message = "without people there is no second one";
+            reader.wrong(two.span(), message, "list them under [people], or remove this");
+        }
+        // What is wrong with the name is reported where the environment is read.
+        if let Ok(name) = name.get().parse() {
+            wanted.insert(name);
+        }
+    }
+    wanted
 }
 
 fn served_name(reader: &mut Reader, text: &Text) -> Option<String> {
