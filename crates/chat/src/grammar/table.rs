@@ -116,6 +116,14 @@ pub const RULES: &[Rule] = &[
         about: "go back to what hosts had before; --pace expedited is faster, and may drop connections",
     },
     Rule {
+        words: &["agree"],
+        slots: &[slot(Shape::Pipeline), slot(Shape::Version)],
+        flags: &[text("note", Wanted::Always)],
+        ends: Ends::Act,
+        confirm: None,
+        about: "agree to a run that another person is about to start, where it takes two",
+    },
+    Rule {
         words: &["approve"],
         slots: &[maybe(Shape::Run)],
         flags: &[text("note", Wanted::Always)],
