@@ -1,9 +1,11 @@
 //! The command line. Its help is where a release manager learns Serin.
 
+mod ci;
 mod environment;
 mod patch;
 mod rehearse;
 
+pub(crate) use ci::{CiBegin, CiCommand, CiGitlab, CiPromotable, CiStage, Promoting};
 pub(crate) use environment::{Drift, Hold, HoldCommand, Past, Place, Resume, ShareOf, Start};
 pub(crate) use patch::{PatchApply, PatchCheck, PatchCommand, PatchRemove};
 pub(crate) use rehearse::{FaultWords, Rehearse, When};
@@ -139,6 +141,11 @@ pub(crate) enum Command {
     Drift(Drift),
     /// Send constant HTTP traffic, and say exactly what came back
     Traffic(Traffic),
+    /// Have a CI system run each stage as a job
+    Ci {
+        #[command(subcommand)]
+        command: CiCommand,
+    },
     /// Check or print things about the configuration
     Config {
         #[command(subcommand)]

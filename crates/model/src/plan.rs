@@ -47,6 +47,31 @@ pub struct Plan {
     /// How it gives way to others, if it brings a new build to a canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
+    /// Which processes act for its run.
+    #[serde(default, skip_serializing_if = "Actors::is_one")]
+    pub actors: Actors,
+}
+
+/// Which processes act for a run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Actors {
+    /// One, to its end.
+    #[default]
+    One,
+    /// One after the other, each up to the end of a stage or to its bake: the jobs of a CI pipeline.
+    EachStage {
+        /// That pipeline, as the CI system calls it; begun again for the same one, the run goes on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        of: Option<String>,
+    },
+}
+
+impl Actors {
+    /// Tells whether it is one process.
+    pub fn is_one(&self) -> bool {
+        *self == Self::One
+    }
 }
 
 /// How a run that brings a new build to a canary gives way to other runs, and to the build that is there.

@@ -4,6 +4,7 @@ mod allowed;
 mod asking;
 mod builds;
 mod changes;
+mod ci;
 mod doctor;
 mod drift;
 mod drive;
@@ -51,6 +52,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Code, Failure> {
             Ok(Code::Done)
         }
         Command::Rehearse(asked) => rehearse::run(config.as_deref(), format, &asked).await,
+        Command::Ci { command } => ci::run(config.as_deref(), format, command).await,
         Command::Journal { command: JournalCommand::Copy { from } } => {
             journal::copy(&context::load(config.as_deref())?, &from, format).await
         }

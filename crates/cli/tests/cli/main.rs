@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod ci;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod holds;
