@@ -5,7 +5,7 @@ mod environment;
 mod patch;
 mod rehearse;
 
-pub(crate) use ci::{CiBegin, CiCommand, CiGitlab, CiPromotable, CiStage, Promoting};
+pub(crate) use ci::{Bakes, CiBegin, CiCommand, CiGitlab, CiPromotable, CiStage, Promoting};
 pub(crate) use environment::{Drift, Hold, HoldCommand, Past, Place, Resume, ShareOf, Start};
 pub(crate) use patch::{PatchApply, PatchCheck, PatchCommand, PatchRemove};
 pub(crate) use rehearse::{FaultWords, Rehearse, When};

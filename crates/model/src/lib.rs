@@ -39,8 +39,8 @@ pub use patch::{
 };
 pub use pipeline::{Exposure, Pipeline, ShareSpec, StageSpec, WorkSpec};
 pub use plan::{
-    Action, Actors, Back, Lane, MigrationKind, Pace, Phase, Plan, Queue, Stage, Step, StepId,
-    StepKind, Subject, WhenBusy,
+    Action, Actors, Back, BakeWatch, Lane, MigrationKind, Pace, Phase, Plan, Queue, Stage, Step,
+    StepId, StepKind, Subject, WhenBusy,
 };
 pub use policy::{
     AtDeadline, Drain, InvalidLimit, Limit, Profile, Quiet, Role, ServiceAction, ServiceHow,

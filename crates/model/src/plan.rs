@@ -124,6 +124,26 @@ pub struct Back {
     pub out_of_service: BTreeSet<HostName>,
 }
 
+/// Who watches while a build bakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BakeWatch {
+    /// The process that acts for the run: it reads alerts all the time.
+    #[default]
+    Live,
+    /// Nobody of Serin's. It begins with the end of the work before it, and is judged when it is over by what Prometheus
+    /// has recorded of all of it.
+    Afterwards,
+}
+
+impl BakeWatch {
+    /// Tells whether somebody watches.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_live(&self) -> bool {
+        *self == Self::Live
+    }
+}
+
 /// A numbered part of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
@@ -287,6 +307,9 @@ pub enum Action {
         /// How long, in milliseconds.
         #[serde(with = "time::millis")]
         duration: Duration,
+        /// Who watches.
+        #[serde(default, skip_serializing_if = "BakeWatch::is_live")]
+        watch: BakeWatch,
     },
     /// Ask every host and load balancer of the environment whether it is as intended.
     Sweep {

@@ -4,6 +4,7 @@
 //! its beginning is on disk. There is no separate way for the first run, for recovery or for a rollback: adopting a run
 //! is reading it and asking what is due.
 
+mod baked;
 mod effects;
 mod environments;
 mod inbox;

@@ -1,7 +1,7 @@
 //! `serin ci`: what the jobs of a CI pipeline call, and the pipeline itself.
 
 use super::{Past, duration};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serin_model::PipelineName;
 use serin_traffic::BaseUrl;
 use std::path::PathBuf;
@@ -55,6 +55,9 @@ pub(crate) struct CiGitlab {
     /// The configuration, as jobs find it in their checkout
     #[arg(long, value_name = "FILE", default_value = "serin.toml")]
     pub(crate) serin_toml: String,
+    /// Who watches while a build bakes: `live` a job, `afterwards` nobody, so that no runner is held
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) bakes: Bakes,
     /// Send traffic there while the canary proves a build; may be given several times
     #[arg(long, value_name = "URL")]
     pub(crate) traffic: Vec<BaseUrl>,
@@ -82,6 +85,10 @@ pub(crate) struct CiBegin {
     /// The newest build of this kind: nightly, candidate or official
     #[arg(long, value_name = "KIND", env = "SERIN_KIND")]
     pub(crate) kind: Option<String>,
+    /// Who watches while the build bakes: `live` a job; `afterwards` nobody: what Prometheus has recorded of the whole
+    /// bake is checked when it is over
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) bakes: Bakes,
     /// The CI pipeline that the jobs are of: begun a second time for the same one, the run of before is taken
     #[arg(long, value_name = "TEXT", env = "CI_PIPELINE_URL")]
     pub(crate) of: Option<String>,
@@ -90,6 +97,16 @@ pub(crate) struct CiBegin {
     pub(crate) dotenv: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) past: Past,
+}
+
+/// Who watches while a build bakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Bakes {
+    /// A job, all the time
+    #[default]
+    Live,
+    /// Nobody; it is checked afterwards
+    Afterwards,
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,9 @@ mod jobs;
 mod yaml;
 
 use super::{drive, plan, promote, queue};
-use crate::args::{CiBegin, CiCommand, CiPromotable, CiStage, Detail, Past, Promoting, Recipe};
+use crate::args::{
+    Bakes, CiBegin, CiCommand, CiPromotable, CiStage, Detail, Past, Promoting, Recipe,
+};
 use crate::context::{self, Context};
 use crate::failure::{Code, Failure, chain};
 use crate::show::{Format, embargo};
@@ -82,6 +84,9 @@ async fn begin_new(
     if let Some(named) = named.filter(|named| named != found) {
         let what = format!("{found} is on the canary, and not {named}");
         return Err(Failure::new(Code::Refused, what).hint("nothing was begun"));
+    }
+    if asked.bakes == Bakes::Afterwards {
+        planned.plan = plan::bake_afterwards(planned.plan)?;
     }
     planned.plan.queue = queue::of(context, pipeline);
     planned.plan.actors = Actors::EachStage { of: said(asked.of.as_deref()).map(str::to_owned) };

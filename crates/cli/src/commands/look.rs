@@ -348,6 +348,9 @@ pub(crate) async fn show(context: &Context, what: Show) -> Result<Code, Failure>
     let told = can_go_back(&run, &context.config.pipelines);
     told.into_iter().for_each(line);
     let_through(context, &id, &run).await?.into_iter().for_each(line);
+    if serin_planner::bakes_afterwards(&run.plan) {
+        line("  its bakes are checked afterwards");
+    }
     let times = Times::replay(records.iter().map(|(record, event)| (record.at, event)));
     for stage in &run.plan.stages {
         line(format!(

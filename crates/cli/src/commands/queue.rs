@@ -7,6 +7,7 @@ use crate::failure::{Code, Failure};
 use serin_engine::queue::{ahead, brings_to_canary, busy};
 use serin_engine::{Command, Status};
 use serin_model::{EnvironmentName, Pace, Pipeline, Queue, Reason, RunId, WhenBusy};
+use serin_planner::bakes_afterwards;
 use serin_runtime::queue::Runs;
 use serin_runtime::{Until, records};
 
@@ -76,6 +77,9 @@ pub(crate) async fn settle(
     let first = run.plan.queue.as_ref().and_then(|queue| queue.first.clone()).unwrap_or(id);
     planned.plan.queue = of(context, pipeline).map(|queue| Queue { first: Some(first), ..queue });
     planned.plan.actors = run.plan.actors.clone();
+    if bakes_afterwards(&run.plan) {
+        planned.plan = plan::bake_afterwards(planned.plan)?;
+    }
     let planned = (planned, Detail::Stages);
     Box::pin(drive::begin_until(context, ports, planned, (past, until))).await
 }

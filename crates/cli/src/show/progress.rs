@@ -7,7 +7,7 @@ use super::{
 use crate::context::in_gitlab;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serin_engine::{Due, EnvironmentEvent, Event, Run, StepState};
-use serin_model::{Action, EnvironmentName, RunId, Timestamp, verdict::seconds};
+use serin_model::{Action, BakeWatch, EnvironmentName, RunId, Timestamp, verdict::seconds};
 use serin_runtime::{Observer, ports::Alert};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -168,7 +168,7 @@ fn at_work(run: &Run) -> Vec<String> {
         if busy > SHOWN {
             continue;
         }
-        let progress = if let Action::Bake { duration } = &step.action {
+        let progress = if let Action::Bake { duration, watch: BakeWatch::Live } = &step.action {
             format!(" {} of {}", seconds(run.bake(&step.id).0), seconds(*duration))
         } else {
             String::new()

@@ -113,6 +113,10 @@ fn the_files_say_all_stages_and_are_the_same_every_time() {
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
     insta::assert_snapshot!("gitlab_ci", read(".gitlab-ci.yml"));
     insta::assert_snapshot!("production_gitlab_ci", read("production.gitlab-ci.yml"));
+    words(&["--bakes", "afterwards"]).is(0, &["wrote"]);
+    let afterwards = read(".gitlab-ci.yml");
+    assert!(afterwards.contains("begin to-canary --bakes afterwards --dotenv"), "{afterwards}");
+    assert_eq!(afterwards.matches("start_in: \"300 seconds\"").count(), 6, "{afterwards}");
     fs::write(folder.path().join(".gitlab-ci.yml"), "stages: [test]\n").unwrap();
     words(&[]).is(4, &[".gitlab-ci.yml was not written by serin ci gitlab"]);
 }

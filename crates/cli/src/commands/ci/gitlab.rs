@@ -1,7 +1,7 @@
 //! `serin ci gitlab`: writes the pipeline's files, or says whether they are as they would be written.
 
 use super::jobs::{CHILD, Written, quoted};
-use crate::args::CiGitlab;
+use crate::args::{Bakes, CiGitlab};
 use crate::commands::plan::find_pipeline;
 use crate::failure::{Code, Failure};
 use crate::show::line;
@@ -74,6 +74,9 @@ fn command(asked: &CiGitlab) -> String {
     asked.image.iter().for_each(|image| option("image", image));
     if asked.serin_toml != "serin.toml" {
         option("serin-toml", &asked.serin_toml);
+    }
+    if asked.bakes == Bakes::Afterwards {
+        option("bakes", "afterwards");
     }
     asked.traffic.iter().for_each(|base| option("traffic", &base.to_string()));
     if !asked.traffic.is_empty() {

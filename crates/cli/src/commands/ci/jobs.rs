@@ -5,7 +5,7 @@
 //! and addresses, in quotes.
 
 use super::yaml::{Document, Yaml, bare, map, text, texts};
-use crate::args::CiGitlab;
+use crate::args::{Bakes, CiGitlab};
 use serin_config::Config;
 use serin_model::{Environment, Pipeline, StageSpec, Topology, WorkSpec};
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Written<'_> {
         self.head(&mut document, pipeline, more.as_ref().map_or(&[], |more| more.as_slice()));
         document.say("A push or merge request changes this file: it delivers nothing.");
         document.entry("workflow", &on_purpose());
-        begin(&mut document, "begin", pipeline);
+        self.begin(&mut document, "begin", pipeline);
         for stage in &pipeline.stages {
             self.stage(&mut document, pipeline, stage, Belt::Own);
         }
@@ -70,7 +70,7 @@ impl Written<'_> {
             self.command, promotion.name
         ));
         self.head(&mut document, promotion, &[]);
-        begin(&mut document, &format!("begin {}", promotion.name), promotion);
+        self.begin(&mut document, &format!("begin {}", promotion.name), promotion);
         for stage in &promotion.stages {
             if stage.exposure.is_some() && !self.asked.traffic.is_empty() {
                 document.say("Real requests beside those of users, from several runners, while the canary proves the build.");
@@ -108,6 +108,19 @@ impl Written<'_> {
         document.entry("variables", &map(variables));
     }
 
+    fn begin(&self, document: &mut Document, name: &str, pipeline: &Pipeline) {
+        let bakes = match self.asked.bakes {
+            Bakes::Live => "",
+            Bakes::Afterwards => " --bakes afterwards",
+        };
+        let script = format!("serin ci begin {}{bakes} --dotenv serin.env", pipeline.name);
+        let reports = map([("dotenv", text("serin.env"))]);
+        document.say("Plans and records the run, and tells the other jobs which it is.");
+        let artifacts = map([("reports", reports)]);
+        let job = [("stage", text("begin")), ("script", texts([script])), ("artifacts", artifacts)];
+        document.entry(name, &map(job));
+    }
+
     fn stage(&self, document: &mut Document, pipeline: &Pipeline, stage: &StageSpec, belt: Belt) {
         let topology = &self.config.topology;
         let number = stage.number;
@@ -129,6 +142,12 @@ impl Written<'_> {
             let mut job = self::job(&bake_name(stage), &format!("serin ci stage {number}"), place);
             job.push(("timeout", text(hours(stage.bake + USUAL))));
             job.extend(belt.of(stage));
+            if self.asked.bakes == Bakes::Afterwards {
+                // No runner is held: what was recorded meanwhile is asked when it is over.
+                let wait = stage.bake.as_secs().max(1);
+                let wait = format!("{wait} seconds");
+                job.extend([("when", text("delayed")), ("start_in", text(wait))]);
+            }
             document.entry(&bake_name(stage), &entries(job));
         }
     }
@@ -190,20 +209,6 @@ impl Belt {
             Self::OfTheParent => None,
         }
     }
-}
-
-fn begin(document: &mut Document, name: &str, pipeline: &Pipeline) {
-    let script = format!("serin ci begin {} --dotenv serin.env", pipeline.name);
-    let reports = map([("dotenv", text("serin.env"))]);
-    document.say("Plans and records the run, and tells the other jobs which it is.");
-    document.entry(
-        name,
-        &map([
-            ("stage", text("begin")),
-            ("script", texts([script])),
-            ("artifacts", map([("reports", reports)])),
-        ]),
-    );
 }
 
 fn job(stage: &str, script: &str, environment: Yaml) -> Vec<(&'static str, Yaml)> {
