@@ -61,6 +61,9 @@ pub(crate) struct CiGitlab {
     /// Send traffic there while the canary proves a build; may be given several times
     #[arg(long, value_name = "URL")]
     pub(crate) traffic: Vec<BaseUrl>,
+    /// What to ask for there, as `serin traffic --endpoint` takes it; may be given several times
+    #[arg(long, value_name = "ENDPOINT", requires = "traffic")]
+    pub(crate) traffic_endpoint: Vec<String>,
     /// How many jobs send it side by side
     #[arg(long, value_name = "COUNT", default_value_t = 2, requires = "traffic",
         value_parser = clap::value_parser!(u32).range(1..=200))]

@@ -116,7 +116,7 @@ fn the_files_say_all_stages_and_are_the_same_every_time() {
     words(&["--bakes", "afterwards"]).is(0, &["wrote"]);
     let afterwards = read(".gitlab-ci.yml");
     assert!(afterwards.contains("begin to-canary --bakes afterwards --dotenv"), "{afterwards}");
-    assert_eq!(afterwards.matches("start_in: \"300 seconds\"").count(), 6, "{afterwards}");
+    assert_eq!(afterwards.matches("when: \"delayed\"").count(), 7, "six bakes, and the promotion");
     fs::write(folder.path().join(".gitlab-ci.yml"), "stages: [test]\n").unwrap();
     words(&[]).is(4, &[".gitlab-ci.yml was not written by serin ci gitlab"]);
 }

@@ -79,6 +79,7 @@ fn command(asked: &CiGitlab) -> String {
         option("bakes", "afterwards");
     }
     asked.traffic.iter().for_each(|base| option("traffic", &base.to_string()));
+    asked.traffic_endpoint.iter().for_each(|endpoint| option("traffic-endpoint", endpoint));
     if !asked.traffic.is_empty() {
         option("traffic-jobs", &asked.traffic_jobs.to_string());
         option("traffic-rate", &asked.traffic_rate.to_string());

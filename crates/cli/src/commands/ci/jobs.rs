@@ -183,7 +183,11 @@ impl Written<'_> {
         let bases: Vec<String> =
             asked.traffic.iter().map(|base| quoted(&base.to_string())).collect();
         let (rate, length) = (asked.traffic_rate, asked.traffic_length.as_secs());
-        let script = format!("serin traffic {} --rate {rate} --for {length}s", bases.join(" "));
+        let endpoints = asked.traffic_endpoint.iter().map(|endpoint| quoted(endpoint));
+        let endpoints: Vec<String> = endpoints.map(|what| format!(" --endpoint {what}")).collect();
+        let endpoints = endpoints.concat();
+        let bases = bases.join(" ");
+        let script = format!("serin traffic {bases} --rate {rate} --for {length}s{endpoints}");
         map([
             ("stage", text(work_name(stage))),
             ("needs", texts([format!("begin {}", promotion.name)])),
