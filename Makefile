@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 BUILT := $(or $(CARGO_TARGET_DIR),target)/debug
 LAB := scripts/as-root $(BUILT)/serin-lab
 
-.PHONY: help setup build demo test sim soak fuzz lint fmt docs release-week faults bench-overhead bench-rollback bench-journal lab-build lab-up lab-down clean
+.PHONY: help setup build demo test sim soak fuzz lint fmt docs release-week ci-pipeline faults bench-overhead bench-rollback bench-journal lab-build lab-up lab-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,9 @@ demo: ## Start the lab and take a new build to the canary, under traffic
 
 release-week: ## Tell scenarios/release-week.txt in a lab of its own: a week of releases in minutes, and no request fails
 	@scripts/release-week
+
+ci-pipeline: ## Have GitLab CI's own files take a build to main in a lab of its own, job by job; one is killed and tried again
+	@scripts/ci-pipeline
 
 ONLY ?=
 SEED ?= 1

@@ -2,6 +2,7 @@
 
 mod audit;
 mod chat;
+mod ci;
 mod environment;
 mod gitlab;
 mod patch;
@@ -9,6 +10,7 @@ mod rehearse;
 
 pub(crate) use audit::{Audit, AuditCommand};
 pub(crate) use chat::ChatCommand;
+pub(crate) use ci::{Bakes, CiBegin, CiCommand, CiGitlab, CiPromotable, CiStage, Promoting};
 pub(crate) use environment::{Drift, Hold, HoldCommand, Past, Place, Resume, ShareOf, Start};
 pub(crate) use gitlab::{GitLabCommand, PipelineOf, TestsAre, Variable};
 pub(crate) use patch::{PatchApply, PatchCheck, PatchCommand, PatchRemove};
@@ -159,6 +161,11 @@ pub(crate) enum Command {
     },
     /// Send constant HTTP traffic, and say exactly what came back
     Traffic(Traffic),
+    /// Have a CI system run each stage as a job
+    Ci {
+        #[command(subcommand)]
+        command: CiCommand,
+    },
     /// Check or print things about the configuration
     Config {
         #[command(subcommand)]

@@ -222,16 +222,29 @@ pub(crate) fn clock() -> TokioClock {
     TokioClock::new(Timestamp::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
 }
 
-/// Who is asking: the person behind sudo, if there is one.
-#[expect(clippy::disallowed_methods, reason = "the environment is read at the edge")]
+/// Who is asking: the person behind sudo, or behind a job of GitLab, if there is one.
 fn user() -> String {
-    let named = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    let started = variable("GITLAB_USER_LOGIN").filter(|_| in_gitlab());
+    if let Some(login) = started {
+        let job = variable("CI_JOB_ID").map(|job| format!(" by job {job}")).unwrap_or_default();
+        return format!("{login}{job}");
+    }
+    let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(variable);
     let uid = rustix::process::getuid();
     named.unwrap_or_else(|| {
         if uid.is_root() { "root".to_owned() } else { format!("uid-{}", uid.as_raw()) }
     })
+}
+
+/// Tells whether a job of GitLab runs this: its log knows sections, and its variables who began it.
+pub(crate) fn in_gitlab() -> bool {
+    variable("GITLAB_CI").as_deref() == Some("true")
+}
+
+/// Returns a variable of the environment that is not empty.
+#[expect(clippy::disallowed_methods, reason = "the environment is read at the edge")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Who looks, as the machine knows it and not as the environment says: only root is believed to be somebody else.

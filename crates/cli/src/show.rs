@@ -5,6 +5,7 @@ pub(crate) mod environment;
 pub(crate) mod json;
 pub(crate) mod lines;
 pub(crate) mod progress;
+pub(crate) mod sections;
 pub(crate) mod times;
 pub(crate) mod way_back;
 

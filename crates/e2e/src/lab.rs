@@ -80,6 +80,11 @@ impl Lab {
         &self.folder
     }
 
+    /// Returns the folder of the programs.
+    pub(crate) fn bin(&self) -> &Path {
+        &self.bin
+    }
+
     /// Returns where what is seen is counted.
     pub(crate) fn account(&self) -> &Account {
         &self.account

@@ -5,6 +5,7 @@
 //! touched. It knows nothing of Serin's insides: it reads what people read. Read [`scenarios`] first.
 
 mod campaign;
+mod ci;
 mod delivery;
 mod disk;
 mod events;
@@ -59,9 +60,12 @@ struct Arguments {
     /// Tell this scenario file instead; the lab must be new.
     #[arg(long, value_name = "FILE", requires = "transcript")]
     story: Option<PathBuf>,
-    /// Where its transcript goes.
+    /// Where its transcript goes, or that of the jobs.
     #[arg(long, value_name = "FILE")]
     transcript: Option<PathBuf>,
+    /// Where gitlab-ci-local is: tell what becomes of a build whose stages are jobs, and nothing else.
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["soak", "story", "faults"])]
+    ci: Option<PathBuf>,
     /// Only scenarios whose name holds one of these words.
     only: Vec<String>,
 }
@@ -90,7 +94,11 @@ fn run() -> Result<bool> {
         let report = campaign::Report { path, source: &arguments.source };
         return campaign::tell(&mut lab, &arguments.only, &report);
     }
-    let all = if arguments.soak { scenarios::soak() } else { scenarios::quick() };
+    let all = match &arguments.ci {
+        Some(program) => vec![ci::by_jobs(program.canonicalize()?, arguments.transcript.clone())],
+        None if arguments.soak => scenarios::soak(),
+        None => scenarios::quick(),
+    };
     let wanted = |scenario: &Scenario| {
         arguments.only.is_empty() || arguments.only.iter().any(|word| scenario.name.contains(word))
     };

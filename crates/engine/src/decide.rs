@@ -7,8 +7,8 @@ use crate::steps::LaneState;
 use crate::transitions::State;
 use crate::withdrawal;
 use serin_model::{
-    Action, EnvironmentName, FleetName, Held, HostName, Reason, Step, StepId, StepKind, Subject,
-    Timestamp, Verdict,
+    Action, BakeWatch, EnvironmentName, FleetName, Held, HostName, Reason, Step, StepId, StepKind,
+    Subject, Timestamp, Verdict,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -264,7 +264,7 @@ fn ended(
     outcome: Outcome,
     now: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
-    // Guards and bakes are answered by readings of alerts, approvals by people, and by nothing else.
+    // Guards and bakes that are watched are answered by readings of alerts, approvals by people, and by nothing else.
     let watch = run.find(&step).is_some_and(|(_, _, found)| is_watch(&found.action));
     if watch || !run.in_flight(&step) || run.attempts(&step) != attempt {
         return Err(Refusal::NotInFlight { step, attempt });
@@ -373,7 +373,7 @@ fn alerts(
                 }
                 events.push(ended(Outcome::Done("no alert that counts is firing".to_owned())));
             }
-            (Action::Bake { duration }, None, verdict) => {
+            (Action::Bake { duration, watch: BakeWatch::Live }, None, verdict) => {
                 let poll = source.map_or(DEFAULT_POLL, |source| source.poll);
                 let progress = bake(run, step, poll, verdict, now);
                 events.extend(progress.clone());
@@ -405,13 +405,16 @@ fn watching<'a>(
 /// Tells whether an action only waits for readings of alerts, or for a person: it leaves nothing behind, whoever began
 /// it, and nobody performs it.
 pub fn is_watch(action: &Action) -> bool {
-    matches!(action, Action::Guard | Action::Bake { .. } | Action::Approve { .. })
+    matches!(
+        action,
+        Action::Guard | Action::Bake { watch: BakeWatch::Live, .. } | Action::Approve { .. }
+    )
 }
 
 /// Tells whether a halt need not wait for the end of an action in flight: it only watches, and begins again when the
 /// run goes on. An exposure may take hours, and what it watches is why people halt.
 fn may_be_left(action: &Action) -> bool {
-    is_watch(action) || matches!(action, Action::Expose { .. })
+    is_watch(action) || matches!(action, Action::Expose { .. } | Action::Bake { .. })
 }
 
 /// How far a reading brings a bake: the sum of the gaps between good readings, none longer than two polls.

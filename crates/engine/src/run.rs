@@ -180,6 +180,18 @@ impl Run {
             .map_or((Duration::ZERO, None), |record| (record.watched, record.sample))
     }
 
+    /// Returns when the work before a bake was over, and the bake began that nobody watches; `None`: it has failed since,
+    /// and begins again when it is tried again.
+    pub fn baked_since(&self, bake: &StepId) -> Option<Timestamp> {
+        let place = self.steps.index.get(bake)?;
+        if self.steps.get(bake)?.settled_at.is_some() {
+            return None;
+        }
+        let phases = self.plan.stages.get(place.stage)?.phases.iter().take(place.phase);
+        let before = phases.flat_map(|phase| &phase.lanes).flat_map(|lane| &lane.steps);
+        before.filter_map(|step| self.steps.get(&step.id)?.settled_at).max()
+    }
+
     /// Tells whether a step is done.
     pub fn is_done(&self, step: &StepId) -> bool {
         matches!(self.state(step), StepState::Done(_))

@@ -63,6 +63,8 @@ pub(crate) struct StepRecord {
     /// When the last attempt ended, if it did so in the process that acts for the run now: a reading from before that
     /// does not show what it did.
     pub(crate) ended_at: Option<Timestamp>,
+    /// When it was last done or failed, by the clock of whichever process did that.
+    pub(crate) settled_at: Option<Timestamp>,
     pub(crate) watched: Duration,
     pub(crate) sample: Option<Timestamp>,
 }

@@ -47,8 +47,8 @@ pub use people::{
 };
 pub use pipeline::{Exposure, Pipeline, ShareSpec, StageSpec, WorkSpec};
 pub use plan::{
-    Action, Back, Lane, MigrationKind, Pace, Phase, Plan, Queue, Stage, Step, StepId, StepKind,
-    Subject, WhenBusy,
+    Action, Actors, Back, BakeWatch, Lane, MigrationKind, Pace, Phase, Plan, Queue, Stage, Step,
+    StepId, StepKind, Subject, WhenBusy,
 };
 pub use policy::{
     AtDeadline, Drain, InvalidLimit, Limit, Profile, Quiet, Role, ServiceAction, ServiceHow,

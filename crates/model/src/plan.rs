@@ -47,6 +47,31 @@ pub struct Plan {
     /// How it gives way to others, if it brings a new build to a canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
+    /// Which processes act for its run.
+    #[serde(default, skip_serializing_if = "Actors::is_one")]
+    pub actors: Actors,
+}
+
+/// Which processes act for a run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Actors {
+    /// One, to its end.
+    #[default]
+    One,
+    /// One after the other, each up to the end of a stage or to its bake: the jobs of a CI pipeline.
+    EachStage {
+        /// That pipeline, as the CI system calls it; begun again for the same one, the run goes on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        of: Option<String>,
+    },
+}
+
+impl Actors {
+    /// Tells whether it is one process.
+    pub fn is_one(&self) -> bool {
+        *self == Self::One
+    }
 }
 
 /// How a run that brings a new build to a canary gives way to other runs, and to the build that is there.
@@ -97,6 +122,26 @@ pub struct Back {
     /// Hosts that those runs left out of service without having changed them: they only go into service again.
     #[serde(default)]
     pub out_of_service: BTreeSet<HostName>,
+}
+
+/// Who watches while a build bakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BakeWatch {
+    /// The process that acts for the run: it reads alerts all the time.
+    #[default]
+    Live,
+    /// Nobody of Serin's. It begins with the end of the work before it, and is judged when it is over by what Prometheus
+    /// has recorded of all of it.
+    Afterwards,
+}
+
+impl BakeWatch {
+    /// Tells whether somebody watches.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_live(&self) -> bool {
+        *self == Self::Live
+    }
 }
 
 /// A numbered part of a pipeline.
@@ -262,6 +307,9 @@ pub enum Action {
         /// How long, in milliseconds.
         #[serde(with = "time::millis")]
         duration: Duration,
+        /// Who watches.
+        #[serde(default, skip_serializing_if = "BakeWatch::is_live")]
+        watch: BakeWatch,
     },
     /// Ask every host and load balancer of the environment whether it is as intended.
     Sweep {

@@ -32,7 +32,7 @@ fn of_phase(plan: &Plan, stage: &Stage, phase: &Phase, host: Duration) -> Durati
 
 /// Returns how long an action waits on purpose.
 fn waits(action: &Action) -> Option<Duration> {
-    if let Action::Bake { duration: wait } | Action::Expose { watch: wait, .. } = action {
+    if let Action::Bake { duration: wait, .. } | Action::Expose { watch: wait, .. } = action {
         Some(*wait)
     } else {
         None

@@ -4,9 +4,9 @@ use crate::order;
 use crate::report::{Note, PlanError, PlanReport};
 use crate::stages::{Leaves, Stages, started};
 use serin_model::{
-    Action, Back, Build, BuildKind, DebVersion, Environment, EnvironmentName, HostName, LbServer,
-    Observed, Overlay, Pace, PatchId, Patching, Phase, Pipeline, PlacedOverlay, Plan, Stage,
-    StageSpec, Topology, WorkSpec,
+    Action, Actors, Back, Build, BuildKind, DebVersion, Environment, EnvironmentName, HostName,
+    LbServer, Observed, Overlay, Pace, PatchId, Patching, Phase, Pipeline, PlacedOverlay, Plan,
+    Stage, StageSpec, Topology, WorkSpec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,6 +76,7 @@ pub fn plan(request: Request<'_>) -> Result<(Plan, PlanReport), PlanError> {
         tolerated: BTreeMap::new(),
         why: None,
         queue: None,
+        actors: Actors::One,
     };
     note_kept(request, &plan, &mut report);
     note_way_back(request, &plan, &mut report);

@@ -131,6 +131,11 @@ pub enum Note {
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
+    /// Bakes are to be checked afterwards where nobody records what fires.
+    #[error(
+        "{0} has no Prometheus that records what fires: its bakes cannot be checked afterwards"
+    )]
+    NothingRecorded(EnvironmentName),
     /// Hosts or load balancers could not be observed; nothing is planned around them.
     #[error("{}", join("could not be observed", .0.iter().map(|(host, why)| format!("{host}: {why}"))))]
     Unreachable(Vec<(HostName, String)>),

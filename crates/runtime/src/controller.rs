@@ -4,6 +4,7 @@
 //! its beginning is on disk. There is no separate way for the first run, for recovery or for a rollback: adopting a run
 //! is reading it and asking what is due.
 
+mod baked;
 mod effects;
 mod environments;
 mod inbox;
@@ -15,6 +16,7 @@ use crate::environment::Stream;
 use crate::ports::{Fence, Ports};
 use crate::queue::Runs;
 use crate::records::{self, ReadError};
+use crate::until::Until;
 use effects::Happened;
 use serin_engine::{
     Command, Due, Effect, EnvironmentEvent, Event, IllegalEvent, Input, Refusal, Run, Status, View,
@@ -73,6 +75,8 @@ pub trait Observer: Send {
 pub enum Ended {
     /// The run is finished.
     Finished,
+    /// It is as far as this process acts; another goes on.
+    Reached,
     /// It has halted, and waits for a person.
     Halted(Reason),
     /// It was given up.
@@ -131,6 +135,7 @@ pub struct Controller {
     plan: Arc<Plan>,
     last: u64,
     lease: Lease,
+    until: Until,
     environments: BTreeMap<EnvironmentName, Lease>,
     streams: BTreeMap<EnvironmentName, Stream>,
     shares: shares::Shares,
@@ -177,6 +182,7 @@ impl Controller {
             run,
             last,
             lease,
+            until: Until::End,
             environments: BTreeMap::new(),
             streams: BTreeMap::new(),
             shares: shares::Shares::default(),
@@ -192,7 +198,10 @@ impl Controller {
         match controller.record(vec![Event::Adopted { term, by }], &[]).await {
             Err(Ended::Broken(illegal)) => Err(illegal.into()),
             Err(Ended::LeaseLost(error) | Ended::Journal(error)) => Err(error.into()),
-            Ok(()) | Err(Ended::Finished | Ended::Halted(_) | Ended::Cancelled) => Ok(controller),
+            Ok(())
+            | Err(Ended::Finished | Ended::Reached | Ended::Halted(_) | Ended::Cancelled) => {
+                Ok(controller)
+            }
         }
     }
 
@@ -213,9 +222,19 @@ impl Controller {
     }
 
     /// Acts until the run is over, halts, or this process may not act any more.
+    pub async fn drive(&mut self, commands: mpsc::Receiver<Command>) -> Ended {
+        self.drive_until(commands, Until::End).await
+    }
+
+    /// The same, but no further than a limit: what lies beyond is not begun.
     ///
     /// Commands of the person at this terminal come through `commands`; those of others come through the inbox.
-    pub async fn drive(&mut self, mut commands: mpsc::Receiver<Command>) -> Ended {
+    pub async fn drive_until(
+        &mut self,
+        mut commands: mpsc::Receiver<Command>,
+        until: Until,
+    ) -> Ended {
+        self.until = until;
         let ended = loop {
             match self.turn(&mut commands).await {
                 Ok(()) => {}
@@ -260,8 +279,15 @@ impl Controller {
         loop {
             self.input(Input::Tick).await?;
             let now = self.ports.clock.now();
-            let due = due(&self.run, &self.view, now);
+            let mut due = due(&self.run, &self.view, now);
             self.observer.due(&self.run, &due);
+            if self.run.status == Status::Running && self.until.is_reached(&self.run) {
+                // An environment that is done with is given back by whoever has done with it.
+                due.effects.retain(|effect| matches!(effect, Effect::Leave(_)));
+                if due.effects.is_empty() {
+                    return Err(Ended::Reached);
+                }
+            }
             let since = self.view.still_since.unwrap_or(now);
             self.view.still_since = due.stands_still(&self.run).then_some(since);
             if let Some(reason) = due.in_vain {

@@ -16,6 +16,8 @@ pub mod ports;
 pub mod queue;
 pub mod records;
 pub mod share;
+pub mod until;
 
 pub use clock::TokioClock;
 pub use controller::{AdoptError, Controller, Ended, INBOX_POLL, Observer, Settings, start};
+pub use until::Until;

@@ -297,6 +297,18 @@ pub trait LbPort: Send + Sync {
 pub trait AlertPort: Send + Sync {
     /// Reads every alert of the environment, from everywhere it is told, and proves that the reading is fresh.
     async fn read(&self, source: &AlertSource) -> AlertReading;
+
+    /// Reads every alert of the environment that fired at any moment of a time that is over, and proves that it was
+    /// recorded for the whole of it.
+    async fn read_back(
+        &self,
+        _source: &AlertSource,
+        _from: Timestamp,
+        _to: Timestamp,
+    ) -> AlertReading {
+        let doubts = vec!["nobody has recorded what fired".to_owned()];
+        AlertReading { firing: Vec::new(), doubts }
+    }
 }
 
 /// What was read of an environment's alerts.

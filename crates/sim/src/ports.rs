@@ -11,8 +11,9 @@ use crate::seeds::Planted;
 use crate::world::World;
 use async_trait::async_trait;
 use serin_model::{
-    AdminState, AlertSource, BackendName, HostName, HostObservation, LbObservation, LoadBalancer,
-    PackageState, Patch, PatchId, QaSuite, RunId, ServerName, StepId,
+    AdminState, AlertSource, BackendName, EnvironmentName, HostName, HostObservation,
+    LbObservation, LoadBalancer, PackageState, Patch, PatchId, QaSuite, RunId, ServerName, StepId,
+    Timestamp,
 };
 use serin_runtime::TokioClock;
 use serin_runtime::ports::{
@@ -303,11 +304,7 @@ impl LbPort for SimPorts {
 impl AlertPort for SimPorts {
     async fn read(&self, source: &AlertSource) -> AlertReading {
         let world = self.after(10, 60).await;
-        let environment = source
-            .alertmanagers
-            .first()
-            .and_then(|url| url.strip_prefix("http://alerts."))
-            .and_then(|name| name.parse().ok());
+        let environment = watched(source);
         if world.planted == Some(Planted::SeesNoAlerts) {
             return AlertReading { firing: Vec::new(), doubts: Vec::new() };
         }
@@ -316,6 +313,32 @@ impl AlertPort for SimPorts {
             None => AlertReading { firing: Vec::new(), doubts: vec!["no answer".to_owned()] },
         }
     }
+
+    async fn read_back(
+        &self,
+        source: &AlertSource,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> AlertReading {
+        let mut world = self.after(10, 60).await;
+        let (begin, length) = (world.begin, to.since(from).as_millis());
+        let from_begin = from.since(begin).as_millis();
+        world.note("alerts", &format!("looks back at {length} ms from {from_begin} on"));
+        match watched(source) {
+            Some(environment) if to <= world.now => {
+                AlertReading { firing: world.fired(&environment, (from, to)), doubts: Vec::new() }
+            }
+            Some(_) | None => {
+                AlertReading { firing: Vec::new(), doubts: vec!["it is not over".to_owned()] }
+            }
+        }
+    }
+}
+
+/// Returns the environment that a source is about.
+fn watched(source: &AlertSource) -> Option<EnvironmentName> {
+    let url = source.alertmanagers.first()?;
+    url.strip_prefix("http://alerts.")?.parse().ok()
 }
 
 #[async_trait]

@@ -392,7 +392,10 @@ impl Sim {
                     self.shared.now().heal();
                 }
                 Driven::Ended(
-                    ended @ (Ended::LeaseLost(_) | Ended::Journal(_) | Ended::Broken(_)),
+                    ended @ (Ended::Reached
+                    | Ended::LeaseLost(_)
+                    | Ended::Journal(_)
+                    | Ended::Broken(_)),
                 ) => return Ending::Wrong(format!("{ended:?}")),
                 Driven::Endless => return Ending::Wrong("the run came to no end".to_owned()),
             }

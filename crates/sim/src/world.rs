@@ -94,6 +94,18 @@ struct Firing {
     until: Timestamp,
 }
 
+impl Firing {
+    fn alert(&self) -> Alert {
+        Alert {
+            name: if self.about.is_some() { "InstanceDown" } else { "Errors" }.to_owned(),
+            labels: "severity=critical".to_owned(),
+            critical: true,
+            silenced: false,
+            about: self.about.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
 /// Whether a record is in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
@@ -434,14 +446,17 @@ impl World {
             return None;
         }
         let here = self.alerts.iter().filter(|firing| firing.environment == *environment);
-        let alert = |firing: &Firing| Alert {
-            name: if firing.about.is_some() { "InstanceDown" } else { "Errors" }.to_owned(),
-            labels: "severity=critical".to_owned(),
-            critical: true,
-            silenced: false,
-            about: firing.about.as_ref().map(ToString::to_string),
-        };
-        Some(here.filter(|firing| firing.until > self.now).map(alert).collect())
+        Some(here.filter(|firing| firing.until > self.now).map(Firing::alert).collect())
+    }
+
+    /// Returns the alerts that fired at any moment of a time.
+    pub(crate) fn fired(
+        &self,
+        environment: &EnvironmentName,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Vec<Alert> {
+        let here = self.alerts.iter().filter(|firing| firing.environment == *environment);
+        here.filter(|firing| firing.since <= to && firing.until > from).map(Firing::alert).collect()
     }
 
     /// Tells whether an alert that no host can be blamed for has fired for so long in an environment.

@@ -11,6 +11,7 @@ pub mod fuzzing;
 mod json;
 mod matcher;
 mod prometheus;
+mod recorded;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -58,6 +59,35 @@ impl AlertPort for Alerts {
             Ok(wanted) => self.read_all(source, &wanted).await,
             Err(why) => AlertReading { firing: Vec::new(), doubts: vec![why] },
         }
+    }
+
+    async fn read_back(
+        &self,
+        source: &AlertSource,
+        from: serin_model::Timestamp,
+        to: serin_model::Timestamp,
+    ) -> AlertReading {
+        let doubt = |why| AlertReading { firing: Vec::new(), doubts: vec![why] };
+        let wanted = match Wanted::new(source) {
+            Ok(wanted) => wanted,
+            Err(why) => return doubt(why),
+        };
+        if source.prometheus.is_empty() {
+            return doubt("no Prometheus is configured: nobody has recorded what fired".to_owned());
+        }
+        let time = recorded::Time::new(from, to);
+        let watchdog: Vec<Matcher> =
+            wanted.environment.iter().chain(&wanted.watchdog).cloned().collect();
+        let mut asked = JoinSet::new();
+        for (index, address) in source.prometheus.iter().enumerate() {
+            let (client, address) = (self.client.clone(), address.clone());
+            let watchdog = watchdog.clone();
+            asked.spawn(async move {
+                (index, recorded::read(&client, &address, time, &watchdog).await)
+            });
+        }
+        let heard: BTreeMap<usize, Heard> = asked.join_all().await.into_iter().collect();
+        merged(heard.into_values(), &wanted)
     }
 }
 

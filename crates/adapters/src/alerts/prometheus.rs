@@ -94,12 +94,27 @@ pub(super) async fn read(client: &Client, address: &str) -> Heard {
     }
 }
 
+/// The longest time between two evaluations of a group of rules.
+pub(super) async fn interval(client: &Client, address: &str) -> Result<f64, String> {
+    let (rules, _) = data::<ApiRules>(client, address, "/api/v1/rules").await?;
+    Ok(rules.groups.iter().map(|group| group.interval).fold(0.0, f64::max))
+}
+
 async fn data<T: DeserializeOwned>(
     client: &Client,
     address: &str,
     path: &str,
 ) -> Result<(T, Timestamp), String> {
-    let read = json::read::<Envelope<T>>(client, address, path, &[]).await?;
+    asked(client, address, path, &[]).await
+}
+
+pub(super) async fn asked<T: DeserializeOwned>(
+    client: &Client,
+    address: &str,
+    path: &str,
+    query: &[(&str, &str)],
+) -> Result<(T, Timestamp), String> {
+    let read = json::read::<Envelope<T>>(client, address, path, query).await?;
     let data = read.value.open().map_err(|why| format!("{path}: {why}"))?;
     Ok((data, read.date))
 }
@@ -189,7 +204,7 @@ fn is_stuck(group: &ApiGroup, date: Timestamp) -> bool {
 }
 
 /// The labels that this Prometheus adds to every alert it sends; its own list of alerts is without them.
-async fn external_labels_of(client: &Client, address: &str) -> Result<Labels, String> {
+pub(super) async fn external_labels_of(client: &Client, address: &str) -> Result<Labels, String> {
     let path = "/api/v1/status/config";
     let (config, _) = data::<ApiConfig>(client, address, path).await?;
     external_labels(&config.yaml)

@@ -213,6 +213,37 @@ async fn real_alerts_are_read_attributed_and_counted_though_silenced() {
 }
 
 #[tokio::test]
+async fn what_prometheus_has_recorded_of_a_whole_time_proves_it_and_of_less_does_not() {
+    let lab = Lab::start();
+    lab.read_until(0, |reading| reading.doubts.is_empty()).await;
+    let alerts = Alerts::new().unwrap();
+    let source = lab.source();
+    let at = |ms: i64| serin_model::Timestamp::from_millis(u64::try_from(ms).unwrap());
+    let began = http::now().as_millisecond();
+    let start = now();
+    // It is asked until it has watched for two seconds.
+    let reading = loop {
+        let reading = alerts.read_back(&source, at(began), at(began + 2_000)).await;
+        if reading.doubts.is_empty() && http::now().as_millisecond() > began + 2_000 {
+            break reading;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "never came: {reading:#?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let critical: Vec<&str> =
+        reading.firing.iter().filter(|a| a.critical).map(|a| a.name.as_str()).collect();
+    assert_eq!(critical, ["HighErr"]);
+    // Before it was started it watched nothing, and of what is to come it knows nothing.
+    for (from, to) in [(began - 60_000, began + 1_000), (began, began + 60_000)] {
+        let reading = alerts.read_back(&source, at(from), at(to)).await;
+        assert!(reading.doubts.iter().any(|why| why.contains("nobody watched")), "{reading:#?}");
+    }
+    let nobody = AlertSource { prometheus: Vec::new(), ..source };
+    let reading = alerts.read_back(&nobody, at(began), at(began + 1_000)).await;
+    assert!(reading.doubts[0].contains("nobody has recorded"), "{reading:#?}");
+}
+
+#[tokio::test]
 async fn a_restarted_alertmanager_is_doubted_until_it_is_old_enough() {
     let mut lab = Lab::start();
     lab.read_until(1, |r| r.doubts.is_empty() && r.firing.len() == 2).await;

@@ -13,6 +13,9 @@ const MAX_TOTAL: u64 = 100 << 20;
 /// How many files and folders are looked at. A suite that leaves more behind has its reports in a folder of their own.
 const MAX_ENTRIES: usize = 100_000;
 
+/// The names and texts of report files.
+pub(super) type Texts = Vec<(String, String)>;
+
 /// Checks that patterns can only name files below the folder.
 pub(super) fn check_patterns(patterns: &[String]) -> Result<(), String> {
     let bad = |pattern: &&String| pattern.split('/').any(|part| matches!(part, "" | "." | ".."));
@@ -57,7 +60,7 @@ pub(super) fn find(root: &Path, patterns: &[String]) -> Result<Vec<PathBuf>, Str
 }
 
 /// Reads files, each with its name for people. Bytes that are no UTF-8 are in somebody's failure message.
-pub(super) fn read(root: &Path, files: &[PathBuf]) -> Result<Vec<(String, String)>, String> {
+pub(super) fn read(root: &Path, files: &[PathBuf]) -> Result<Texts, String> {
     let mut total = 0_u64;
     let mut texts = Vec::new();
     for file in files {

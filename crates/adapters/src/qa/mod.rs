@@ -10,6 +10,7 @@ mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 mod junit;
+mod kept;
 mod process;
 mod report;
 mod rspec;
@@ -20,6 +21,9 @@ mod tests;
 mod tests_process;
 
 use async_trait::async_trait;
+use files::Texts;
+use kept::Kept;
+pub use kept::REPORTS;
 use process::{End, Ended};
 use report::Report;
 use secrets::Secrets;
@@ -80,6 +84,7 @@ struct Trial<'a> {
     environment: BTreeMap<String, String>,
     secrets: Secrets,
     deadline: Instant,
+    kept: Option<Kept>,
     folder: tempfile::TempDir,
 }
 
@@ -104,6 +109,10 @@ impl<'a> Trial<'a> {
             suite,
             environment,
             secrets,
+            kept: own
+                .get(REPORTS)
+                .filter(|folder| !folder.is_empty())
+                .map(|folder| Kept::new(folder, &suite.name)),
             deadline: Instant::now() + suite.timeout.min(MAX_TIMEOUT),
             folder,
         })
@@ -170,11 +179,22 @@ impl<'a> Trial<'a> {
 
     async fn report(&self, ended: &Ended) -> Result<Report, String> {
         match &self.suite.report {
-            QaReport::Rspec => rspec::parse(&ended.lines),
+            QaReport::Rspec => {
+                let report = rspec::parse(&ended.lines)?;
+                if let Some(kept) = &self.kept {
+                    kept.summary(&self.suite.name, &report, &self.secrets);
+                }
+                Ok(report)
+            }
             QaReport::Junit(patterns) => {
                 let (work, patterns) = (self.work(), patterns.clone());
                 let read = move || read_junit(&work, &patterns);
-                tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?
+                let read = tokio::task::spawn_blocking(read).await;
+                let (report, texts) = read.map_err(|error| error.to_string())??;
+                if let Some(kept) = &self.kept {
+                    kept.files(&texts, &self.secrets);
+                }
+                report
             }
         }
     }
@@ -223,14 +243,20 @@ fn trust(report: Report, status: i32) -> Result<Report, String> {
     }
 }
 
-fn read_junit(work: &Path, patterns: &[String]) -> Result<Report, String> {
+/// Reads the report files: what they say together, if that can be told, and each as it is.
+fn read_junit(work: &Path, patterns: &[String]) -> Result<(Result<Report, String>, Texts), String> {
     let found = files::find(work, patterns)?;
     if found.is_empty() {
         return Err(format!("it wrote no report that fits {}", patterns.join(" ")));
     }
+    let texts = files::read(work, &found)?;
+    Ok((add_up(&texts), texts))
+}
+
+fn add_up(texts: &[(String, String)]) -> Result<Report, String> {
     let mut all = Report::default();
-    for (file, text) in files::read(work, &found)? {
-        all.add(junit::parse(&text).map_err(|why| format!("the report {file} {why}"))?);
+    for (file, text) in texts {
+        all.add(junit::parse(text).map_err(|why| format!("the report {file} {why}"))?);
     }
     Ok(all)
 }

@@ -60,6 +60,11 @@ impl Secrets {
         clip(&self.replace(&ansi::strip(text)), MAX_REASON)
     }
 
+    /// Returns a text without secrets, whole and otherwise as it is.
+    pub(super) fn hide_all(&self, text: &str) -> String {
+        self.replace(text)
+    }
+
     /// As [`Self::hide`], in one line.
     pub(super) fn hide_name(&self, name: &str) -> String {
         clip(&self.replace(&ansi::one_line(name)), MAX_NAME)

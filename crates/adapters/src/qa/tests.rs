@@ -40,6 +40,30 @@ pub(super) fn shell(script: &str) -> Argv {
     Argv::new(["sh", "-c", &script.replace('\n', "; ")]).unwrap()
 }
 
+#[tokio::test]
+async fn reports_are_kept_without_secrets_where_serin_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("qa");
+    let environment = [
+        ("PATH", "/usr/bin:/bin"),
+        ("TOKEN", "hunter2-and-more"),
+        (REPORTS, kept.to_str().unwrap()),
+    ];
+    let qa = Qa::new(environment.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    let script = "mkdir out; echo \"<testsuite><testcase name='a'/><testcase name='b'><failure>$TOKEN</failure>\
+                  </testcase></testsuite>\" > out/r.xml";
+    let mut junit = suite(script, QaReport::Junit(vec!["**/*.xml".to_owned()]));
+    junit.secrets = vec!["TOKEN".to_owned()];
+    assert_eq!(qa.run(&junit).await, failed(&["b"]));
+    let rspec = suite("echo 3 examples, 0 failures", QaReport::Rspec);
+    assert_eq!(qa.run(&rspec).await, passed(3));
+    let text = |name: &str| std::fs::read_to_string(kept.join("smoke").join(name)).unwrap();
+    let first = text("001-out-r.xml");
+    assert!(first.contains("name='b'") && first.contains("[secret]"), "{first}");
+    assert!(!first.contains("hunter2"), "{first}");
+    assert_eq!(text("002-summary.xml").matches("<testcase").count(), 3);
+}
+
 fn passed(executed: u32) -> QaResult {
     QaResult::Passed { executed, flaky: vec![] }
 }

@@ -11,7 +11,7 @@ use serin_journal::{LeaseRefused, Scope};
 use serin_model::{EnvironmentName, PatchDirection, Pipeline, Reason, RunId};
 use serin_runtime::inbox::{Ask, Request};
 use serin_runtime::ports::Ports;
-use serin_runtime::{AdoptError, Controller, Ended, Observer, records};
+use serin_runtime::{AdoptError, Controller, Ended, Observer, Until, records};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -39,12 +39,37 @@ pub(crate) async fn begin(
     (planned, detail): (plan::Planned, Detail),
     past: &Past,
 ) -> Result<Code, Failure> {
+    begin_until(context, ports, (planned, detail), (past, Until::End)).await
+}
+
+/// The same, but no further than a limit.
+pub(crate) async fn begin_until(
+    context: &Context,
+    ports: Ports,
+    planned: (plan::Planned, Detail),
+    (past, until): (&Past, Until),
+) -> Result<Code, Failure> {
+    let Some(id) = record(context, planned, past).await? else { return Ok(Code::Done) };
+    context.say(format!(
+        "run {id} begins; from another terminal: serin status, serin halt {id} --reason …"
+    ));
+    let code = drive_until(context, ports, id.clone(), (None, until)).await?;
+    give_up_if_untouched(context, &id).await?;
+    queue::settle(context, id, code, (past, until)).await
+}
+
+/// Shows a plan, and records a run of it: nothing happens before somebody acts for it. `None`: there is nothing to do.
+pub(crate) async fn record(
+    context: &Context,
+    (planned, detail): (plan::Planned, Detail),
+    past: &Past,
+) -> Result<Option<RunId>, Failure> {
     if !context.json() {
         plan::print(context, &planned, detail).await?;
         line("");
     }
     if planned.plan.is_empty() {
-        return Ok(Code::Done);
+        return Ok(None);
     }
     if planned.plan.queue.is_some() {
         queue::refuse_if_clock_was_set_back(context).await?;
@@ -60,14 +85,7 @@ pub(crate) async fn begin(
         serin_runtime::start(context.journal.as_ref(), planned.plan, &context.by(), now).await?;
     // Nothing happens before a controller adopts it: what it is let through is recorded by then.
     through.record(context, &plan, &id).await?;
-    if !context.json() {
-        line(format!(
-            "run {id} begins; from another terminal: serin status, serin halt {id} --reason …"
-        ));
-    }
-    let code = drive(context, ports, id.clone(), None).await?;
-    give_up_if_untouched(context, &id).await?;
-    queue::settle(context, id, code, past).await
+    Ok(Some(id))
 }
 
 /// A run whose environment belongs to another is refused before it is made.
@@ -88,7 +106,7 @@ pub(crate) fn busy(environment: &EnvironmentName, run: &RunId) -> Failure {
 }
 
 /// A run that lost the race for its first environment has done nothing: it does not stay around as halted.
-async fn give_up_if_untouched(context: &Context, id: &RunId) -> Result<(), Failure> {
+pub(crate) async fn give_up_if_untouched(context: &Context, id: &RunId) -> Result<(), Failure> {
     let (run, _) = records::load(context.journal.as_ref(), id).await?;
     let untouched = run.plan.steps().all(|(_, _, step)| run.attempts(&step.id) == 0);
     let serin_engine::Status::Halted(reason @ Reason::Claimed { environment, run: other }) =
@@ -115,7 +133,7 @@ pub(crate) async fn adopt(context: &Context, run: Option<RunId>) -> Result<Code,
         ));
     }
     let code = drive(context, context.ports()?, id.clone(), None).await?;
-    queue::settle(context, id, code, &Past::default()).await
+    queue::settle(context, id, code, (&Past::default(), Until::End)).await
 }
 
 /// Lifts a run's halt; what holds its environments may be overridden for it first.
@@ -147,8 +165,12 @@ pub(crate) async fn ask(context: &Context, decision: Decision, ask: Ask) -> Resu
         line(format!("{holder} acts for run {id}; asking it"));
         return send(context, &environment, &request).await;
     }
-    let code = drive(context, context.ports()?, id.clone(), Some(request.into())).await?;
-    queue::settle(context, id, code, &Past::default()).await
+    // Where each stage has a process of its own, this one only lifts the halt.
+    let hands_on = ask == Ask::Resume && !run.plan.actors.is_one();
+    let until = if hands_on { Until::Stage(0) } else { Until::End };
+    let asked = (Some(request.into()), until);
+    let code = drive_until(context, context.ports()?, id.clone(), asked).await?;
+    queue::settle(context, id, code, (&Past::default(), until)).await
 }
 
 /// What the run's records already refuse needs nobody to act for it.
@@ -208,9 +230,19 @@ pub(crate) async fn drive(
     id: RunId,
     first: Option<Command>,
 ) -> Result<Code, Failure> {
+    drive_until(context, ports, id, (first, Until::End)).await
+}
+
+/// The same, but no further than a limit.
+pub(crate) async fn drive_until(
+    context: &Context,
+    ports: Ports,
+    id: RunId,
+    limited: (Option<Command>, Until),
+) -> Result<Code, Failure> {
     let (mut observers, beside) = Beside::begin(context, &ports, &id).await;
     observers.insert(0, Box::new(Progress::new(id.clone(), context.format())));
-    let ended = act(context, (ports, observers), id, first).await;
+    let ended = act(context, (ports, observers), id, limited).await;
     beside.end().await;
     ended
 }
@@ -219,7 +251,7 @@ async fn act(
     context: &Context,
     (ports, observers): (Ports, Vec<Box<dyn Observer>>),
     id: RunId,
-    first: Option<Command>,
+    (first, until): (Option<Command>, Until),
 ) -> Result<Code, Failure> {
     let adopted = Controller::adopt(
         context.journal.clone(),
@@ -237,7 +269,7 @@ async fn act(
         Ok(Ok(())) => {
             let (sender, commands) = mpsc::channel(4);
             let interrupts = tokio::spawn(interrupts(id.clone(), sender));
-            let ended = controller.drive(commands).await;
+            let ended = controller.drive_until(commands, until).await;
             interrupts.abort();
             ended
         }
@@ -313,28 +345,11 @@ async fn say_end(context: &Context, id: &RunId, run: &Run, ended: Ended) -> Code
     };
     match ended {
         Ended::Finished => {
-            let last = run.plan.stages.last().map_or("", |stage| stage.title.as_str());
-            say(match (&run.plan.back, &run.plan.patching) {
-                (None, Some(patching)) => {
-                    let (count, patch) = (patching.hosts.len(), patching.patch.short());
-                    match patching.direction {
-                        PatchDirection::Apply => {
-                            format!("\nrun {id} is finished: {count} host(s) carry patch {patch}")
-                        }
-                        PatchDirection::Remove => {
-                            format!("\nrun {id} is finished: patch {patch} is off {count} host(s)")
-                        }
-                    }
-                }
-                (Some(back), _) => format!(
-                    "\nrun {id} is finished: {} host(s) have what they had before {}",
-                    back.hosts.len(),
-                    back.undoes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-                ),
-                (None, None) => {
-                    format!("\nrun {id} is finished: {} has passed {last}", run.plan.build.version)
-                }
-            });
+            say(finished(id, run));
+            Code::Done
+        }
+        Ended::Reached => {
+            say(format!("\nrun {id} {}", super::look::next_job(id, run)));
             Code::Done
         }
         Ended::Halted(reason) => {
@@ -370,6 +385,31 @@ async fn say_end(context: &Context, id: &RunId, run: &Run, ended: Ended) -> Code
                 ))
                 .print();
             Code::Error
+        }
+    }
+}
+
+fn finished(id: &RunId, run: &Run) -> String {
+    let last = run.plan.stages.last().map_or("", |stage| stage.title.as_str());
+    match (&run.plan.back, &run.plan.patching) {
+        (None, Some(patching)) => {
+            let (count, patch) = (patching.hosts.len(), patching.patch.short());
+            match patching.direction {
+                PatchDirection::Apply => {
+                    format!("\nrun {id} is finished: {count} host(s) carry patch {patch}")
+                }
+                PatchDirection::Remove => {
+                    format!("\nrun {id} is finished: patch {patch} is off {count} host(s)")
+                }
+            }
+        }
+        (Some(back), _) => format!(
+            "\nrun {id} is finished: {} host(s) have what they had before {}",
+            back.hosts.len(),
+            back.undoes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        ),
+        (None, None) => {
+            format!("\nrun {id} is finished: {} has passed {last}", run.plan.build.version)
         }
     }
 }

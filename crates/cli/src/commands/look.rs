@@ -39,7 +39,7 @@ pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
         let (run, _) = records::load(context.journal.as_ref(), id).await?;
         line(format!("{name}: run {id}, {} of {}", run.plan.pipeline, run.plan.build.version));
         line(format!("  {}", state(&run)));
-        line(format!("  {}", acting(context, id).await?));
+        line(format!("  {}", acting(context, id, &run).await?));
         let told = can_go_back(&run, &context.config.pipelines);
         told.into_iter().for_each(line);
         out_of_service(&run).into_iter().chain(withdrawn(&run)).for_each(line);
@@ -182,15 +182,30 @@ pub(crate) async fn left_behind(
     Ok(left)
 }
 
-async fn acting(context: &Context, id: &RunId) -> Result<String, Failure> {
+/// Says who acts for a run, or what it waits for where nobody does.
+pub(crate) async fn acting(context: &Context, id: &RunId, run: &Run) -> Result<String, Failure> {
     let holder = context.journal.holder(&Scope::Run(id.clone())).await?;
+    let by_jobs = !run.plan.actors.is_one() && run.status == Status::Running;
     Ok(match holder {
         Some((holder, false)) => format!("{holder} acts for it"),
+        Some((holder, true)) if by_jobs => {
+            format!("{holder} acted for it and is dead: try its CI job again, or serin adopt {id}")
+        }
         Some((holder, true)) => {
             format!("{holder} acted for it and is dead: serin adopt {id} takes over")
         }
+        None if by_jobs => next_job(id, run),
         None => format!("nobody acts for it: serin adopt {id}, resume or cancel it"),
     })
+}
+
+/// Says what a run waits for whose stages have processes of their own.
+pub(crate) fn next_job(id: &RunId, run: &Run) -> String {
+    let next = run.current().map(|(stage, _, _)| (stage.number, stage.title.as_str()));
+    let (number, title) = next.unwrap_or((0, "its end"));
+    format!(
+        "waits for its next CI job: {title} (serin ci stage {number} --run {id}; serin adopt {id} goes on to the end)"
+    )
 }
 
 /// Says how a run stands, in one line.
@@ -333,6 +348,9 @@ pub(crate) async fn show(context: &Context, what: Show) -> Result<Code, Failure>
     let told = can_go_back(&run, &context.config.pipelines);
     told.into_iter().for_each(line);
     let_through(context, &id, &run).await?.into_iter().for_each(line);
+    if serin_planner::bakes_afterwards(&run.plan) {
+        line("  its bakes are checked afterwards");
+    }
     let times = Times::replay(records.iter().map(|(record, event)| (record.at, event)));
     for stage in &run.plan.stages {
         line(format!(
@@ -345,7 +363,7 @@ pub(crate) async fn show(context: &Context, what: Show) -> Result<Code, Failure>
         ));
     }
     if !run.is_over() {
-        line(format!("  {}", acting(context, &id).await?));
+        line(format!("  {}", acting(context, &id, &run).await?));
     }
     out_of_service(&run).into_iter().chain(withdrawn(&run)).for_each(line);
     Ok(Code::Done)

@@ -7,6 +7,7 @@ mod audit;
 mod builds;
 mod changes;
 mod chat;
+pub(crate) mod ci;
 mod doctor;
 mod drift;
 mod drive;
@@ -28,7 +29,7 @@ mod traffic;
 mod why;
 
 use crate::args::{
-    Approve, Arguments, Command, ConfigCommand, Decision, GitLabCommand, JournalCommand,
+    Approve, Arguments, CiCommand, Command, ConfigCommand, Decision, GitLabCommand, JournalCommand,
 };
 use crate::context::{self, Context};
 use crate::failure::{Code, Failure};
@@ -59,6 +60,9 @@ pub(crate) async fn run(arguments: Arguments, words: Words) -> Result<Code, Fail
             Ok(Code::Done)
         }
         Command::Rehearse(asked) => rehearse::run((config.as_deref(), hand), format, &asked).await,
+        Command::Ci { command: CiCommand::Gitlab(asked) } => {
+            ci::write(&context::veiled((config.as_deref(), hand))?, &asked)
+        }
         Command::Journal { command: JournalCommand::Copy { from } } => {
             journal::copy(&context::load(config.as_deref())?, &from, (format, words)).await
         }
@@ -95,6 +99,7 @@ pub(crate) async fn run(arguments: Arguments, words: Words) -> Result<Code, Fail
         | Command::Share(_)
         | Command::Metrics(_)
         | Command::GitLab { command: GitLabCommand::Deployments }
+        | Command::Ci { .. }
         | Command::Drift(_)) => {
             let mut context = Context::open((config.as_deref(), hand), format)?;
             let admitted = people::admit(&mut context, &command, words).await?;
@@ -137,6 +142,7 @@ async fn perform(context: &Context, command: Command) -> Result<Code, Failure> {
         Command::GitLab { command: GitLabCommand::Deployments } => {
             gitlab::deployments::run(context).await
         }
+        Command::Ci { command } => ci::run(context, command).await,
         Command::Drift(drift) => drift::run(context, drift).await,
         Command::Completions { .. }
         | Command::Config { .. }

@@ -8,8 +8,8 @@ use crate::failure::{Code, Failure, chain};
 use crate::show::{embargo, line, lines};
 use serin_config::Config;
 use serin_model::{
-    Back, Build, BuildKind, Environment, Observed, Pace, Patching, Pipeline, PipelineName,
-    PlacedOverlay, Plan, Subject, verdict::seconds,
+    Action, Back, BakeWatch, Build, BuildKind, Environment, Observed, Pace, Patching, Pipeline,
+    PipelineName, PlacedOverlay, Plan, Subject, verdict::seconds,
 };
 use serin_planner::{Note, PlanReport, Recipes, Request, check_plan};
 use serin_runtime::{perform::observe_environments, ports::Ports, records};
@@ -70,6 +70,14 @@ pub(crate) async fn make(
     let asked =
         Asked { pipeline, build: &build, pace: Pace::Careful, back: None, patching: None, passed };
     plan(context, ports, asked).await
+}
+
+/// Has the bakes of a plan checked afterwards.
+pub(crate) fn bake_afterwards(plan: Plan) -> Result<Plan, Failure> {
+    serin_planner::bake_afterwards(plan).map_err(|error| {
+        Failure::new(Code::Refused, error.to_string())
+            .hint("nothing was begun; without --bakes afterwards a job watches")
+    })
 }
 
 /// The pipeline that is made of the others.
@@ -307,8 +315,12 @@ fn summary(phase: &serin_model::Phase) -> String {
         })
         .collect();
     let bake = phase.lanes.iter().flat_map(|lane| &lane.steps).find_map(|step| {
-        if let serin_model::Action::Bake { duration } = &step.action {
-            Some(format!(" {}", seconds(*duration)))
+        if let Action::Bake { duration, watch } = &step.action {
+            let how = match watch {
+                BakeWatch::Live => "",
+                BakeWatch::Afterwards => ", checked afterwards",
+            };
+            Some(format!(" {}{how}", seconds(*duration)))
         } else {
             None
         }

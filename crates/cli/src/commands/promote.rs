@@ -33,20 +33,49 @@ pub(crate) async fn run(context: &Context, asked: Promote) -> Result<Code, Failu
         }
     }
     drive::free(context, pipeline).await?;
-    let passed = plan::passed(context, pipeline, &build).await?;
-    let wanted = plan::Asked {
-        pipeline,
-        build: &build,
-        pace: Pace::Careful,
-        back: None,
-        patching: None,
-        passed,
-    };
-    let planned = plan::plan(context, &ports, wanted).await?;
+    let planned = planned(context, &ports, pipeline, &build).await?;
     drive::begin(context, ports, (planned, Detail::Stages), &asked.past).await
 }
 
-fn tell(context: &Context, build: &Build, missing: &[String]) {
+/// Returns the build that is on the canary, and what a promotion of it by itself would still wait for.
+pub(crate) async fn ready(
+    context: &Context,
+    pipeline: &Pipeline,
+) -> Result<(Build, Vec<String>), Failure> {
+    let (environment, exposure) = canary(context, pipeline)?;
+    let ports = context.ports()?;
+    let runs = rollback::history(context).await?;
+    let build = on_canary(context, &ports, (environment, exposure), &runs).await?;
+    let place = (environment, exposure, &pipeline.name);
+    let missing = missing(context, &ports, place, (&build, &runs)).await?;
+    Ok((build, missing))
+}
+
+/// Finds the build that is on the canary, and plans its promotion.
+pub(crate) async fn plan_it(
+    context: &Context,
+    ports: &Ports,
+    pipeline: &Pipeline,
+) -> Result<plan::Planned, Failure> {
+    let (environment, exposure) = canary(context, pipeline)?;
+    let runs = rollback::history(context).await?;
+    let build = on_canary(context, ports, (environment, exposure), &runs).await?;
+    planned(context, ports, pipeline, &build).await
+}
+
+async fn planned(
+    context: &Context,
+    ports: &Ports,
+    pipeline: &Pipeline,
+    build: &Build,
+) -> Result<plan::Planned, Failure> {
+    let passed = plan::passed(context, pipeline, build).await?;
+    let wanted =
+        plan::Asked { pipeline, build, pace: Pace::Careful, back: None, patching: None, passed };
+    plan::plan(context, ports, wanted).await
+}
+
+pub(crate) fn tell(context: &Context, build: &Build, missing: &[String]) {
     if context.json() {
         line(serde_json::to_string(missing).unwrap_or_default());
     } else if missing.is_empty() {
@@ -189,7 +218,7 @@ mod tests {
     use super::*;
     use serin_engine::Event;
     use serin_model::{
-        Action, Back, BuildKind, Lane, Phase, Plan, Stage, Step, StepId, Subject, Topology,
+        Action, Actors, Back, BuildKind, Lane, Phase, Plan, Stage, Step, StepId, Subject, Topology,
     };
     use std::path::Path;
 
@@ -217,6 +246,7 @@ mod tests {
             tolerated: BTreeMap::new(),
             why: None,
             queue: None,
+            actors: Actors::One,
         }
     }
 

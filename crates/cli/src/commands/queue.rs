@@ -7,8 +7,9 @@ use crate::failure::{Code, Failure};
 use serin_engine::queue::{ahead, brings_to_canary, busy};
 use serin_engine::{Command, Status};
 use serin_model::{EnvironmentName, Pace, Pipeline, Queue, Reason, RunId, WhenBusy};
+use serin_planner::bakes_afterwards;
 use serin_runtime::queue::Runs;
-use serin_runtime::records;
+use serin_runtime::{Until, records};
 
 /// Returns how runs of a pipeline give way to others; `None`: it brings nothing to a canary.
 pub(crate) fn of(context: &Context, pipeline: &Pipeline) -> Option<Queue> {
@@ -52,7 +53,7 @@ pub(crate) async fn settle(
     context: &Context,
     id: RunId,
     code: Code,
-    past: &Past,
+    (past, until): (&Past, Until),
 ) -> Result<Code, Failure> {
     let (run, _) = records::load(context.journal.as_ref(), &id).await?;
     let Status::Halted(reason @ (Reason::Superseded { .. } | Reason::Outdated { .. })) =
@@ -75,7 +76,12 @@ pub(crate) async fn settle(
     let mut planned = plan::plan(context, &ports, asked).await?;
     let first = run.plan.queue.as_ref().and_then(|queue| queue.first.clone()).unwrap_or(id);
     planned.plan.queue = of(context, pipeline).map(|queue| Queue { first: Some(first), ..queue });
-    Box::pin(drive::begin(context, ports, (planned, Detail::Stages), past)).await
+    planned.plan.actors = run.plan.actors.clone();
+    if bakes_afterwards(&run.plan) {
+        planned.plan = plan::bake_afterwards(planned.plan)?;
+    }
+    let planned = (planned, Detail::Stages);
+    Box::pin(drive::begin_until(context, ports, planned, (past, until))).await
 }
 
 /// Says which runs wait for an environment.

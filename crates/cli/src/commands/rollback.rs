@@ -339,7 +339,7 @@ async fn firing(
 mod tests {
     use super::*;
     use serin_engine::Event;
-    use serin_model::{Action, BuildKind, Lane, Phase, Stage, Step, StepId, Subject};
+    use serin_model::{Action, Actors, BuildKind, Lane, Phase, Stage, Step, StepId, Subject};
     use std::path::Path;
 
     fn plan() -> Plan {
@@ -367,6 +367,7 @@ mod tests {
             back: None,
             patching: None,
             queue: None,
+            actors: Actors::One,
             overlays: Vec::new(),
             tolerated: BTreeMap::new(),
             why: None,

@@ -18,6 +18,8 @@ pub(crate) async fn run(context: &Context) -> Result<Code, Failure> {
         blocks.push(format!("{environment} belongs to run {id}: {}", super::look::state(&run)));
         if let Status::Halted(_) = run.status {
             blocks.push(format!("  serin resume {id} --reason …, or serin cancel {id} --reason …"));
+        } else if !run.plan.actors.is_one() {
+            blocks.push(format!("  {}", super::look::acting(context, &id, &run).await?));
         }
         let out = run.out_of_service();
         blocks.extend(

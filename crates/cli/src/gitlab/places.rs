@@ -139,6 +139,7 @@ pub(crate) mod tests {
             tolerated: BTreeMap::new(),
             why: None,
             queue: None,
+            actors: serin_model::Actors::default(),
         };
         Run::new(&Event::Started { plan: Box::new(plan), by: "mira".to_owned() }).unwrap()
     }

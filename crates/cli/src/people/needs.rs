@@ -1,10 +1,10 @@
 //! What each command needs of who asks for it: one table, [`of`], and where that is, [`need`].
 
 use crate::args::{
-    Agree, Approve, Command, Decision, Drift, GitLabCommand, Hold, HoldCommand, Past, PatchCommand,
-    Recipe, Resume, ShareOf, Start, Undone,
+    Agree, Approve, CiCommand, Command, Decision, Drift, GitLabCommand, Hold, HoldCommand, Past,
+    PatchCommand, Recipe, Resume, ShareOf, Start, Undone,
 };
-use crate::commands::{patch::open_in, share::whole};
+use crate::commands::{ci::run_of, patch::open_in, share::whole};
 use crate::context::Context;
 use crate::failure::Failure;
 use serin_model::{EnvironmentName, Need, NeedScope, PersonRole, PipelineName, RunId};
@@ -43,6 +43,7 @@ pub(super) async fn of(context: &Context, command: &Command) -> Option<Needs> {
         Command::Completions { .. }
         | Command::Config { .. }
         | Command::Rehearse(_)
+        | Command::Ci { command: CiCommand::Gitlab(_) }
         | Command::GitLab { command: GitLabCommand::Pipeline(_) }
         | Command::Chat { .. }
         | Command::Traffic(_) => return None,
@@ -58,12 +59,14 @@ pub(super) async fn of(context: &Context, command: &Command) -> Option<Needs> {
         | Command::History { .. }
         | Command::Audit(_)
         | Command::Metrics(_)
+        | Command::Ci { command: CiCommand::Promotable(_) }
         | Command::GitLab { command: GitLabCommand::Deployments }
         | Command::Hold(Hold { command: HoldCommand::List })
         | Command::Share(ShareOf { percent: None, .. })
         | Command::Drift(Drift { fix: false }) => LOOK,
         Command::Halt(_) => HALT,
         Command::Approve(_)
+        | Command::Ci { command: CiCommand::Stage(_) }
         | Command::Resume(Resume { over: false, .. })
         | Command::Adopt { .. }
         | Command::Hold(Hold { command: HoldCommand::Place { .. } | HoldCommand::Lift { .. } })
@@ -75,6 +78,7 @@ pub(super) async fn of(context: &Context, command: &Command) -> Option<Needs> {
         Command::Rollback(rollback) if rollback.dry_run => LOOK,
         Command::Run(_)
         | Command::Agree(_)
+        | Command::Ci { command: CiCommand::Begin(_) }
         | Command::Resume(Resume { over: true, .. })
         | Command::Cancel(_)
         | Command::Promote(_)
@@ -136,6 +140,12 @@ async fn scope(context: &Context, command: &Command) -> Result<NeedScope, Failur
         Command::Run(start) => of_recipe(context, &start.recipe),
         Command::Promote(promote) => of_pipeline(context, &promote.pipeline),
         Command::Agree(agree) => of_pipeline(context, &agree.pipeline),
+        Command::Ci { command: CiCommand::Begin(begin) } => of_pipeline(context, &begin.pipeline),
+        Command::Ci { command: CiCommand::Stage(stage) } => match run_of(&stage.run)? {
+            Some(run) => NeedScope::EachOf(of_run(context, Some(&run)).await?),
+            // There was nothing to do, and there is nothing to do.
+            None => NeedScope::Anywhere,
+        },
         Command::Rollback(rollback) => match &rollback.what {
             Some(Undone::Run(run)) => NeedScope::EachOf(of_run(context, Some(run)).await?),
             Some(Undone::Place(place)) => one(&place.environment),
@@ -170,6 +180,7 @@ async fn scope(context: &Context, command: &Command) -> Result<NeedScope, Failur
         | Command::History { .. }
         | Command::Audit(_)
         | Command::Metrics(_)
+        | Command::Ci { .. }
         | Command::GitLab { .. }
         | Command::Patch { command: PatchCommand::Check(_) | PatchCommand::List { .. } }
         | Command::Hold(Hold { command: HoldCommand::List }) => NeedScope::Anywhere,
@@ -244,6 +255,7 @@ pub(super) fn reason(command: &Command) -> Option<String> {
         | Command::History { .. }
         | Command::Audit(_)
         | Command::Metrics(_)
+        | Command::Ci { .. }
         | Command::GitLab { .. }
         | Command::Adopt { .. }
         | Command::Drift(_)

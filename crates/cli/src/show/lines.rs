@@ -2,7 +2,7 @@
 
 use super::time;
 use serin_engine::{Event, Outcome, Run};
-use serin_model::{Action, StepId, Timestamp, Verdict, verdict::seconds};
+use serin_model::{Action, BakeWatch, StepId, Timestamp, Verdict, verdict::seconds};
 use std::collections::BTreeMap;
 
 /// Renders events as lines; remembers only when attempts began and which stage was shown last.
@@ -127,7 +127,12 @@ fn withdrawn(run: &Run, outcome: &Outcome) -> Option<String> {
 fn waits(run: &Run, step: &StepId) -> Option<String> {
     let (stage, lane, step) = run.find(step)?;
     let what = match &step.action {
-        Action::Bake { duration } => format!("watching alerts for {}", seconds(*duration)),
+        Action::Bake { duration, watch: BakeWatch::Live } => {
+            format!("watching alerts for {}", seconds(*duration))
+        }
+        Action::Bake { duration, watch: BakeWatch::Afterwards } => {
+            format!("checked afterwards, when it is {} old", seconds(*duration))
+        }
         Action::Qa(_) => "running".to_owned(),
         Action::Expose { requests, watch, .. } => {
             format!("until {requests} requests came, for {} at least", seconds(*watch))

@@ -1,9 +1,13 @@
 //! The observer of a run in the foreground: lines in a pipe, JSON lines, or lines with a live foot in a terminal.
 
-use super::{Format, embargo, environment, json, line, lines::Lines, lines::name, lines::subject};
+use super::{
+    Format, embargo, environment, json, line, lines::Lines, lines::name, lines::subject,
+    sections::Sections,
+};
+use crate::context::in_gitlab;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serin_engine::{Due, EnvironmentEvent, Event, Run, StepState};
-use serin_model::{Action, EnvironmentName, RunId, Timestamp, verdict::seconds};
+use serin_model::{Action, BakeWatch, EnvironmentName, RunId, Timestamp, verdict::seconds};
 use serin_runtime::{Observer, ports::Alert};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -17,6 +21,8 @@ pub(crate) struct Progress {
     id: RunId,
     lines: Lines,
     form: Form,
+    /// Where the log is one that knows sections.
+    sections: Option<Sections>,
     said: BTreeSet<String>,
 }
 
@@ -41,7 +47,8 @@ impl Progress {
         } else {
             Form::Plain
         };
-        Self { id, lines: Lines::default(), form, said: BTreeSet::new() }
+        let sections = (matches!(form, Form::Plain) && in_gitlab()).then(Sections::default);
+        Self { id, lines: Lines::default(), form, sections, said: BTreeSet::new() }
     }
 
     fn say(&self, text: &str) {
@@ -69,8 +76,14 @@ impl Observer for Progress {
         if matches!(event, Event::AttemptEnded { .. }) {
             self.said.clear();
         }
+        if let Some(sections) = &mut self.sections {
+            sections.before(run, at, event);
+        }
         for text in self.lines.render(run, at, event) {
             self.say(&text);
+        }
+        if let Some(sections) = &mut self.sections {
+            sections.after(run, at);
         }
         if let Form::Terminal(foot) = &mut self.form {
             foot.show(run);
@@ -155,7 +168,7 @@ fn at_work(run: &Run) -> Vec<String> {
         if busy > SHOWN {
             continue;
         }
-        let progress = if let Action::Bake { duration } = &step.action {
+        let progress = if let Action::Bake { duration, watch: BakeWatch::Live } = &step.action {
             format!(" {} of {}", seconds(run.bake(&step.id).0), seconds(*duration))
         } else {
             String::new()

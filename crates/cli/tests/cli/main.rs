@@ -7,6 +7,8 @@ mod support;
 #[cfg(test)]
 mod chat;
 #[cfg(test)]
+mod ci;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod gitlab;

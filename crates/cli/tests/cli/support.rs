@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use serin_journal::SqliteJournal;
 use serin_model::{
-    Action, Build, BuildKind, Lane, Pace, Phase, Plan, Queue, Stage, Step, StepId, Subject,
+    Action, Actors, Build, BuildKind, Lane, Pace, Phase, Plan, Queue, Stage, Step, StepId, Subject,
     Timestamp,
 };
 use std::collections::BTreeMap;
@@ -140,6 +140,7 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
         command
             .env_remove("SUDO_USER")
             .env_remove("PGPASSWORD")
+            .env_remove("GITLAB_CI")
             .env("USER", "mira")
             .env("TZ", "UTC");
         command.current_dir(Path::new("/"));
@@ -160,14 +161,33 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
 
     /// The same with another step.
     pub(crate) async fn record_step(&self, stage: u32, queue: Option<Queue>, action: Action) {
+        self.record_plan((&[stage], action), queue, Actors::One).await;
+    }
+
+    /// Records a run for jobs: stages that are nothing but guards.
+    pub(crate) async fn record_for_jobs(&self, stages: &[u32]) {
+        let actors =
+            Actors::EachStage { of: Some("https://gitlab.example/-/pipelines/7".to_owned()) };
+        self.record_plan((stages, Action::Guard), None, actors).await;
+    }
+
+    async fn record_plan(
+        &self,
+        (stages, action): (&[u32], Action),
+        queue: Option<Queue>,
+        actors: Actors,
+    ) {
         let config = serin_config::load(Path::new(&self.path("serin.toml"))).unwrap();
-        let guard = Step { id: StepId::new(stage, "environment", &action, None), action };
-        let lane = Lane { subject: Subject::Environment, steps: vec![guard] };
-        let stage = Stage {
-            number: stage,
-            title: "look".to_owned(),
-            environment: "production".parse().unwrap(),
-            phases: vec![Phase { title: "guard".to_owned(), lanes: vec![lane] }],
+        let stage = |number: &u32| {
+            let id = StepId::new(*number, "environment", &action, None);
+            let guard = Step { id, action: action.clone() };
+            let lane = Lane { subject: Subject::Environment, steps: vec![guard] };
+            Stage {
+                number: *number,
+                title: "look".to_owned(),
+                environment: "production".parse().unwrap(),
+                phases: vec![Phase { title: "guard".to_owned(), lanes: vec![lane] }],
+            }
         };
         let plan = Plan {
             pipeline: "to-canary".parse().unwrap(),
@@ -179,7 +199,7 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
                 kind: BuildKind::Official,
             },
             topology: config.topology,
-            stages: vec![stage],
+            stages: stages.iter().map(stage).collect(),
             pace: Pace::Careful,
             back: None,
             patching: None,
@@ -187,6 +207,7 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
             tolerated: BTreeMap::new(),
             why: None,
             queue,
+            actors,
         };
         let journal = SqliteJournal::open(Path::new(&self.path("journal.db"))).unwrap();
         let now = Timestamp::from_millis(1_000);

@@ -202,6 +202,7 @@ impl Run {
         record.lost = if lost { record.lost + 1 } else { 0 };
         record.lost_at = lost.then_some(at);
         record.ended_at = Some(at);
+        record.settled_at = if lost { record.settled_at } else { Some(at) };
         let put_back = self.put_back(step)?;
         self.advance();
         Ok([taken].into_iter().chain(put_back).collect())

@@ -2,7 +2,7 @@
 
 use super::{Leaves, Stages, phase};
 use crate::report::PlanError;
-use serin_model::{Action, FleetName, Phase, RoleName, ShareSpec, Subject, WorkSpec};
+use serin_model::{Action, BakeWatch, FleetName, Phase, RoleName, ShareSpec, Subject, WorkSpec};
 use std::collections::BTreeSet;
 
 impl Stages<'_> {
@@ -70,8 +70,8 @@ impl Stages<'_> {
             phases.push(phase("approval", environment(vec![approve])));
         }
         if !self.spec.bake.is_zero() {
-            phases
-                .push(phase("bake", environment(vec![Action::Bake { duration: self.spec.bake }])));
+            let bake = Action::Bake { duration: self.spec.bake, watch: BakeWatch::Live };
+            phases.push(phase("bake", environment(vec![bake])));
         }
         if leaves == Leaves::Environment {
             let sweep = Action::Sweep { intended: self.intended() };

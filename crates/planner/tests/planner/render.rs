@@ -47,7 +47,7 @@ fn action(action: &Action) -> String {
         Action::StartConfigManagement { fleet } => format!("start config management of {fleet}"),
         Action::SetShare { percent, .. } => format!("share {percent}%"),
         Action::Qa(suite) => format!("qa {suite}"),
-        Action::Bake { duration } => format!("bake {}s", duration.as_secs()),
+        Action::Bake { duration, .. } => format!("bake {}s", duration.as_secs()),
         Action::Sweep { intended } => {
             let mut fleets: BTreeMap<_, Vec<_>> = BTreeMap::new();
             for (fleet, role) in intended {

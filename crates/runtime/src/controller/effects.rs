@@ -9,7 +9,8 @@ use serin_engine::environment::{Canary, Refused};
 use serin_engine::{Effect, Event, Input, Mode, Outcome, Watch, decide, is_watch};
 use serin_journal::{AppendError, ClaimChange, CommandId, Lease, LeaseRefused, Scope};
 use serin_model::{
-    Action, Environment, EnvironmentName, HostName, LbName, LbObservation, Reason, StepId,
+    Action, BakeWatch, Environment, EnvironmentName, HostName, LbName, LbObservation, Reason,
+    StepId,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -195,6 +196,11 @@ impl Controller {
         if is_watch(&found.action) {
             // It waits for a reading that began after it did: the next one is due now.
             self.next_watch.retain(|watch, _| !matches!(watch, Watch::Alerts(..)));
+            return Ok(());
+        }
+        if let Action::Bake { duration, watch: BakeWatch::Afterwards } = &found.action {
+            let (environment, duration) = (stage.environment.clone(), *duration);
+            self.look_back(step, environment, duration);
             return Ok(());
         }
         if let Action::SetShare { fleet, percent } = &found.action {

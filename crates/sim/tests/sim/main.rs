@@ -23,6 +23,7 @@ mod environments;
 mod patch;
 mod machines;
 mod takeover;
+mod stages;
 mod seeds;
 
 use serin_sim::{Ending, Fault, Faults, Report, Scenario, simulate};

@@ -71,6 +71,9 @@ impl Player {
                         return Err(format!("{run} came to no end in {:?}", self.lively));
                     }
                     Drove::Ended(Ended::Broken(illegal)) => return Err(illegal.to_string()),
+                    Drove::Ended(Ended::Reached) => {
+                        return Err(format!("{run} was left at a limit that nobody has set"));
+                    }
                     Drove::Ended(Ended::Finished) => return Ok(Stood::Finished),
                     Drove::Ended(Ended::Cancelled) => return Ok(Stood::Cancelled),
                     Drove::Ended(Ended::Halted(reason)) => {

@@ -88,6 +88,9 @@ impl Player {
                 match drove {
                     Drove::Endless => return Err(format!("{run} came to no end in {LIVELY:?}")),
                     Drove::Ended(Ended::Broken(illegal)) => return Err(illegal.to_string()),
+                    Drove::Ended(Ended::Reached) => {
+                        return Err(format!("{run} was left at a limit that nobody has set"));
+                    }
                     Drove::Ended(Ended::Finished | Ended::Cancelled) => return Ok(()),
                     Drove::Ended(Ended::Halted(_)) => {
                         let out = acting.controller.run().out_of_service();
