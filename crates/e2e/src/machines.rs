@@ -165,10 +165,12 @@ impl Machines {
                     let moment = running.log.last().cloned().unwrap_or_default();
                     running.kill()?;
                     owners.look(lab)?;
-                    let next = lab.random(2);
-                    running = self.taken_over(lab, (at, next), done).with_context(|| moment)?;
-                    at = next;
                     done.kills += 1;
+                    // Each third time by the other machine, which has to wait.
+                    let next = if lab.random(3) == 0 { 1 - at } else { at };
+                    let over = self.taken_over(lab, (at, next), done).with_context(|| moment)?;
+                    let Some(adopting) = over else { return Ok(()) };
+                    (running, at) = (adopting, next);
                 }
                 3 => {
                     // Shorter than a connection is made again and again: nobody notices.
@@ -181,6 +183,9 @@ impl Machines {
                     self.cluster.stop()?;
                     let ended = running.end(PATIENCE)?;
                     self.cluster.serve()?;
+                    if ended.code == Some(0) {
+                        return Ok(());
+                    }
                     ended.expect(8)?;
                     at = lab.random(2);
                     running = self.start(lab, at, &["--json", "adopt"])?;
@@ -223,28 +228,36 @@ impl Machines {
         ended.expect(wanted).map(drop).with_context(|| words.join(" "))
     }
 
-    /// Has a run taken over by a machine, and waits until it is at work.
+    /// Has a run taken over by a machine, and waits until it is at work; nothing, if it was just over when it was killed.
     fn taken_over(
         &self,
         lab: &Lab,
         (before, at): (usize, usize),
         done: &mut Done,
-    ) -> Result<Running> {
-        let (running, took) = timed(|| {
+    ) -> Result<Option<Running>> {
+        let (adopted, took) = timed(|| {
             let mut running = self.start(lab, at, &["--json", "adopt"])?;
             while running.lines(1, PATIENCE)? {
                 if running.log.last().is_some_and(|line| events::is_work(line)) {
-                    break;
+                    return Ok(Ok(running));
                 }
             }
-            anyhow::Ok(running)
+            anyhow::Ok(Err(running.end(PATIENCE)?))
         });
+        let running = match adopted? {
+            Ok(running) => running,
+            Err(ended) if ended.code == Some(0) => return Ok(None),
+            Err(ended) => {
+                ended.expect(4)?.says(&["there is no run that is not over"])?;
+                return Ok(None);
+            }
+        };
         if took > TAKEN_OVER_WITHIN {
             bail!("a machine that took over was at work after {:.1} s only", took.as_secs_f64());
         }
         let [same, other] = &mut done.back;
         let back = if before == at { same } else { other };
         back.push(took);
-        running
+        Ok(Some(running))
     }
 }
