@@ -30,6 +30,9 @@ const NAMES: [&str; 2] = ["deploy-a", "deploy-b"];
 /// environment that it is in, and looks and a start come on top.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(45);
 
+/// How a run is taken over.
+const ADOPT: &[&str] = &["--json", "adopt"];
+
 /// What people ask at random, and the exit codes that are an answer while a run goes on.
 const COMMANDS: [(&[&str], &[i32]); 9] = [
     (&["status"], &[0]),
@@ -157,7 +160,13 @@ impl Machines {
             let enough = done.commands + done.kills >= times;
             if enough || !running.lines(wait, PATIENCE)? {
                 owners.look(lab)?;
-                running.end(PATIENCE)?.expect(0)?;
+                let ended = running.end(PATIENCE)?;
+                if ended.code == Some(8) && done.restarts > 0 {
+                    // On a busy machine PostgreSQL may take longer to recover than a process waits for it.
+                    (running, done.outages) = (self.start(lab, at, ADOPT)?, done.outages + 1);
+                    continue;
+                }
+                ended.expect(0)?;
                 return Ok(());
             }
             match lab.random(10) {
@@ -188,7 +197,7 @@ impl Machines {
                     }
                     ended.expect(8)?;
                     at = lab.random(2);
-                    running = self.start(lab, at, &["--json", "adopt"])?;
+                    running = self.start(lab, at, ADOPT)?;
                     done.outages += 1;
                 }
                 5 => {
@@ -236,7 +245,7 @@ impl Machines {
         done: &mut Done,
     ) -> Result<Option<Running>> {
         let (adopted, took) = timed(|| {
-            let mut running = self.start(lab, at, &["--json", "adopt"])?;
+            let mut running = self.start(lab, at, ADOPT)?;
             while running.lines(1, PATIENCE)? {
                 if running.log.last().is_some_and(|line| events::is_work(line)) {
                     return Ok(Ok(running));
