@@ -146,7 +146,8 @@ impl Pages {
             }
             Event::WithdrawalStarted { fleet, term, .. } => {
                 if self.status != Status::Halting || *term != self.term {
-                    return Err(format!("the share of {fleet} is taken away while {self:?}"));
+                    let status = self.status;
+                    return Err(format!("the share of {fleet} is taken away while {status:?}"));
                 }
                 self.withdrawn = Some((fleet.clone(), true));
             }
