@@ -354,8 +354,19 @@ impl World {
     }
 
     /// Returns the hosts of which a look a moment ago may have said otherwise.
-    pub(crate) fn unforeseen(&self) -> BTreeSet<HostName> {
-        let within = LOOK_TO_DRAIN + self.slowest();
+    fn unforeseen(&self) -> BTreeSet<HostName> {
+        self.befallen_within(LOOK_TO_DRAIN + self.slowest())
+    }
+
+    /// Returns the hosts of which the last sweep may have said otherwise: what it said may have been recorded long after it
+    /// was read, and what ends a run long after that, by another process.
+    pub(crate) fn befallen_since_sweep(&self) -> BTreeSet<HostName> {
+        let swept = self.ledger.all().filter_map(|pages| pages.swept).max();
+        let since = swept.map_or(Duration::ZERO, |at| self.now.since(at));
+        self.befallen_within(since + LOOK_TO_DRAIN + self.slowest())
+    }
+
+    fn befallen_within(&self, within: Duration) -> BTreeSet<HostName> {
         let lately = |at: Option<Timestamp>| unseen(at, self.now, within);
         let hosts = self.hosts.iter().filter(|(_, machine)| lately(machine.struck));
         let servers = self.balancers.values().flat_map(|balancer| {

@@ -72,13 +72,13 @@ impl World {
 
     /// A patch is on every host of an environment, and nothing else has changed.
     ///
-    /// The last look at all hosts takes as long as the slowest of them: who was struck meanwhile may have been read
-    /// before.
+    /// The last look at all hosts takes as long as the slowest of them, and the run ends after it: who was struck meanwhile
+    /// may have been read before.
     pub(crate) fn check_patched(&mut self, name: &EnvironmentName, patch: &PatchId) {
         let old: serin_model::DebVersion = crate::installation::name(crate::installation::OLD);
         let topology = self.topology.clone();
         let environment = topology.environments.get(name);
-        let unforeseen = self.unforeseen();
+        let unforeseen = self.befallen_since_sweep();
         let hosts = environment.into_iter().flat_map(Environment::hosts);
         for (_, host) in hosts.filter(|(_, host)| !unforeseen.contains(&host.name)) {
             let right = self.hosts.get(&host.name).is_some_and(|machine| {

@@ -33,6 +33,8 @@ pub(crate) struct Pages {
     shares_lost: BTreeMap<FleetName, Timestamp>,
     /// The share that a halt takes away, and whether an attempt is in flight.
     withdrawn: Option<(FleetName, bool)>,
+    /// When the last sweep was recorded: what befell a host after that, no sweep has seen.
+    pub(crate) swept: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
@@ -83,6 +85,7 @@ impl Ledger {
             drains_lost: BTreeMap::new(),
             shares_lost: BTreeMap::new(),
             withdrawn: None,
+            swept: None,
         };
         self.runs.insert(run, pages);
     }
@@ -136,6 +139,9 @@ impl Pages {
             Event::AttemptStarted { step, attempt, term } => self.began(step, *attempt, *term)?,
             Event::AttemptEnded { step, attempt, outcome, .. } => {
                 self.ended(step, *attempt, outcome)?;
+                if step.as_str().ends_with("/sweep") {
+                    self.swept = Some(at);
+                }
             }
             Event::DrainLost { host, .. } => drop(self.drains_lost.insert(host.clone(), at)),
             Event::ShareLost { fleet, .. } => drop(self.shares_lost.insert(fleet.clone(), at)),

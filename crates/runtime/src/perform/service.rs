@@ -46,6 +46,8 @@ pub(super) async fn reload(
         }
         told.push(&service.name);
         let before = act.observe(Look::State).await?.pid(&service.name);
+        // The patch took its time: a reload of HAProxy may have put the host back meanwhile.
+        traffic::still_drained(act).await?;
         let step = act.step.id.part(&format!("{distinct}{}", service.name));
         give(act, service, step).await?;
         if service.how == ServiceHow::Restart {

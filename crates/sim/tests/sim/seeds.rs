@@ -95,6 +95,20 @@ fn a_host_that_is_changed_while_the_last_look_waits_for_a_slow_one_is_no_mistake
     assert!(tale.violations.is_empty(), "{:?}\n{}", tale.violations, tale.timeline.join("\n"));
 }
 
+#[test]
+fn a_host_that_dies_between_the_last_look_and_the_record_of_the_end_is_no_mistake_of_a_patch() {
+    let tale = tell(&Story::of(13454).keeping(&[2, 4]));
+    assert!(tale.violations.is_empty(), "{:?}\n{}", tale.violations, tale.timeline.join("\n"));
+}
+
+#[test]
+fn no_service_loads_a_patch_on_a_host_that_a_reload_of_haproxy_has_put_back() {
+    for (seed, incidents) in [(83990, vec![5]), (95762, vec![0, 1, 2])] {
+        let tale = tell(&Story::of(seed).keeping(&incidents));
+        assert!(tale.violations.is_empty(), "{:?}\n{}", tale.violations, tale.timeline.join("\n"));
+    }
+}
+
 /// That each bug is found, and by that checker, is what `serin-sim --planted` shows.
 #[test]
 fn every_checker_has_a_planted_bug() {
