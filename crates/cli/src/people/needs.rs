@@ -238,6 +238,7 @@ pub(super) fn reason(command: &Command) -> Option<String> {
         Command::Share(share) => share.reason.clone(),
         Command::Run(Start { recipe, past }) => recipe.reason.clone().or_else(|| over(past)),
         Command::Promote(promote) => over(&promote.past),
+        Command::Ci { command: CiCommand::Begin(begin) } => over(&begin.past),
         Command::Completions { .. }
         | Command::Config { .. }
         | Command::Rehearse(_)
