@@ -27,16 +27,25 @@ impl Beside {
         (observers, Self { metrics, gitlab, notices })
     }
 
-    /// Waits a moment until everything is told. The controller must be gone, and its observers with it.
+    /// Waits a moment until everything is told, by all of them at once: each waits 15 s at most for what is away. The
+    /// controller must be gone, and its observers with it.
     pub(crate) async fn end(self) {
-        if let Some(notices) = self.notices {
-            notices.end().await;
-        }
-        if let Some(metrics) = self.metrics {
-            metrics.end().await;
-        }
-        if let Some(gitlab) = self.gitlab {
-            gitlab.end().await;
-        }
+        let Self { metrics, gitlab, notices } = self;
+        let notices = async {
+            if let Some(notices) = notices {
+                notices.end().await;
+            }
+        };
+        let metrics = async {
+            if let Some(metrics) = metrics {
+                metrics.end().await;
+            }
+        };
+        let gitlab = async {
+            if let Some(gitlab) = gitlab {
+                gitlab.end().await;
+            }
+        };
+        tokio::join!(notices, metrics, gitlab);
     }
 }

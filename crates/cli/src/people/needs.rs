@@ -265,3 +265,20 @@ pub(super) fn reason(command: &Command) -> Option<String> {
         | Command::Hold(Hold { command: HoldCommand::List }) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Arguments;
+    use clap::Parser;
+
+    #[test]
+    fn why_something_was_overridden_is_the_reason_of_whoever_begins_a_run() {
+        for words in [&["run", "to-canary"][..], &["promote"], &["ci", "begin", "to-canary"]] {
+            let words = [&["serin"][..], words, &["--override", "nobody else is up"]].concat();
+            let parsed = Arguments::try_parse_from(&words).unwrap();
+            let reason = reason(&parsed.command);
+            assert_eq!(reason.as_deref(), Some("nobody else is up"), "{words:?}");
+        }
+    }
+}
