@@ -78,7 +78,8 @@ enum Out {
     /// This run has it out, or all its servers are held out or have been down for a while: to take it out takes nothing
     /// more away.
     Wholly,
-    /// Its servers are down here or just now, or the fence could not be raised on it.
+    /// Its servers are down here or just now, or the fence could not be raised on it, or nobody knows the outcome of its
+    /// drain.
     Partly,
 }
 
@@ -175,7 +176,11 @@ impl<'a> Counts<'a> {
             self.out.entry(host).or_insert(Out::Partly);
         }
         for lane in lanes.iter().filter(|lane| lane.holds_slot()) {
-            if let Subject::Host(host) = &lane.lane.subject {
+            let Subject::Host(host) = &lane.lane.subject else { continue };
+            if lane.instead_of_drain().is_some() {
+                // It counts as out for the others; how much of it is, load balancers say.
+                self.out.entry(host).or_insert(Out::Partly);
+            } else {
                 self.out.insert(host, Out::Wholly);
             }
         }

@@ -249,8 +249,11 @@ fn approve(run: &Run, by: &str, note: &str, now: Timestamp) -> Result<Vec<Event>
 fn begin(run: &Run, step: StepId) -> Result<Vec<Event>, Refusal> {
     let Some((stage, lane, _)) = run.find(&step) else { return Err(Refusal::NotDue(step)) };
     let fenced = run.is_in(&stage.environment) == State::Fenced;
-    let next = run.lane(lane).and_then(|lane| lane.due(&run.status));
-    if !fenced || !run.is_current(&step) || next.is_none_or(|(next, _)| next.id != step) {
+    let lane = run.lane(lane);
+    let next = lane.and_then(|lane| lane.due(&run.status));
+    let back = lane.filter(|_| next.is_some()).and_then(|lane| lane.instead_of_drain());
+    let is_due = [next, back].into_iter().flatten().any(|(due, _)| due.id == step);
+    if !fenced || !run.is_current(&step) || !is_due {
         return Err(Refusal::NotDue(step));
     }
     let attempt = run.attempts(&step) + 1;

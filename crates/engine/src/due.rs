@@ -9,7 +9,7 @@ use crate::run::{Run, Status, StepState};
 use crate::steps::LaneState;
 use crate::withdrawal;
 use serin_model::{
-    Action, AdminState, EnvironmentName, FleetName, HostName, LbServer, Reason, Stage, Step,
+    Action, AdminState, EnvironmentName, FleetName, HostName, Lane, LbServer, Reason, Stage, Step,
     StepId, Subject, Timestamp, Verdict,
 };
 use std::time::Duration;
@@ -253,6 +253,12 @@ impl Due {
         }
     }
 
+    fn waits(&mut self, lane: &Lane, why: NotAdmitted) {
+        if let Subject::Host(host) = &lane.subject {
+            self.waiting.push((host.clone(), why));
+        }
+    }
+
     fn works(
         &mut self,
         run: &Run,
@@ -264,7 +270,7 @@ impl Due {
         let mut busy = lanes.iter().filter(|l| l.in_flight().is_some() && !l.holds_slot()).count();
         let mut admission = Admission::new(run, stage, lanes, view, now);
         for lane in lanes {
-            let Some((step, mode)) = lane.due(&run.status) else { continue };
+            let Some((mut step, mut mode)) = lane.due(&run.status) else { continue };
             if let Some(at) = not_before(run, step)
                 && at > now
             {
@@ -272,8 +278,9 @@ impl Due {
                 continue;
             }
             let slot = lane.holds_slot();
-            let takes_out = step.action == Action::Drain && mode == Mode::First;
-            let is_new = mode == Mode::First && (!slot || takes_out) && !is_watch(&step.action);
+            let takes_out = step.action == Action::Drain;
+            let first = mode == Mode::First && !slot && !is_watch(&step.action);
+            let is_new = first || takes_out;
             if is_new && !alerts_pass {
                 continue;
             }
@@ -282,10 +289,13 @@ impl Due {
                     Ok(true) => {}
                     Ok(false) => continue,
                     Err(why) => {
-                        if let Subject::Host(host) = &lane.lane.subject {
-                            self.waiting.push((host.clone(), why));
-                        }
-                        continue;
+                        let back = lane.instead_of_drain();
+                        let Some(back) = back.filter(|_| !matches!(why, NotAdmitted::Stale(_)))
+                        else {
+                            self.waits(lane.lane, why);
+                            continue;
+                        };
+                        (step, mode) = back;
                     }
                 }
             } else if !slot {

@@ -210,13 +210,12 @@ impl<'a> LaneState<'a> {
         if self.in_flight().is_some() || (halting && self.exposes()) {
             return None;
         }
-        if halting && self.holds_slot() && !self.is_changed() {
+        if halting || self.is_going_back() {
             // Whether or not it was drained, and whatever became of that: going back is what comes next.
-            let (step, record) = self.ready()?;
-            return begin_by(&record.state).map(|mode| (step, mode));
+            if let Some((ready, record)) = self.way_back() {
+                return begin_by(&record.state).map(|mode| (ready, mode));
+            }
         }
-        let in_doubt =
-            |r: &StepRecord| matches!(r.state, StepState::Lost(_) | StepState::Started { .. });
         if let Some((step, _)) = self.steps().find(|(_, record)| in_doubt(record)) {
             return (!halting || may_leave_half(&step.action)).then_some((step, Mode::InDoubt));
         }
@@ -227,9 +226,33 @@ impl<'a> LaneState<'a> {
         begin_by(&record.state).map(|mode| (step, mode))
     }
 
+    /// Returns the step that puts back a host that is out and unchanged.
+    fn way_back(&self) -> Option<(&'a Step, &'a StepRecord)> {
+        self.ready().filter(|_| self.holds_slot() && !self.is_changed())
+    }
+
+    /// Returns the step that puts a host back of which nobody knows whether it is out: it is drained once more if it is
+    /// admitted anew, and goes back otherwise.
+    pub(crate) fn instead_of_drain(&self) -> Option<(&'a Step, Mode)> {
+        let doubtful = self.drain().is_some_and(|(_, drain)| in_doubt(drain));
+        let (ready, record) = self.way_back().filter(|_| doubtful && self.in_flight().is_none())?;
+        begin_by(&record.state).map(|mode| (ready, mode))
+    }
+
+    /// Tells whether an unchanged host is on its way back into service. Nobody knows how much of it is back, so it gets
+    /// there before it is taken out once more, even if the halt that sent it is lifted meanwhile.
+    fn is_going_back(&self) -> bool {
+        self.ready().is_some_and(|(_, ready)| ready.began)
+    }
+
     fn ready(&self) -> Option<(&'a Step, &'a StepRecord)> {
         self.steps().find(|(step, _)| step.action == Action::Ready)
     }
+}
+
+/// Tells whether a step that is not in flight may have happened.
+fn in_doubt(record: &StepRecord) -> bool {
+    matches!(record.state, StepState::Lost(_) | StepState::Started { .. })
 }
 
 fn begin_by(state: &StepState) -> Option<Mode> {

@@ -51,6 +51,9 @@ pub struct Act {
     pub mode: Mode,
     /// Whether the host may have been changed since it was drained.
     pub changed: bool,
+    /// Whether a host that was not changed goes straight back into service: in a halt, moments after it was taken out.
+    /// Later, others may have changed it.
+    pub straight: bool,
     /// Whether the lane that the step is in takes its host out of service.
     pub drained: bool,
     /// The fence of the environment.

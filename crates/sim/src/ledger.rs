@@ -125,6 +125,17 @@ impl Ledger {
     }
 }
 
+impl Line {
+    /// Tells whether it may have happened, though nobody is at it.
+    fn is_in_doubt(&self, now: u64) -> bool {
+        match self.state {
+            State::Started(term) => term != now,
+            State::InDoubt => true,
+            State::Pending | State::Done | State::Stuck => false,
+        }
+    }
+}
+
 impl Pages {
     fn take_in(&mut self, event: &Event, at: Timestamp) -> Result<(), String> {
         match event {
@@ -194,14 +205,12 @@ impl Pages {
         if attempt != line.attempts + 1 {
             return Err(format!("attempt {attempt} of {step} after {}", line.attempts));
         }
-        let in_doubt = match line.state {
-            State::Started(term) => term != self.term,
-            State::InDoubt => true,
-            State::Pending => false,
-            State::Done | State::Stuck => return Err(format!("{step} began while {line:?}")),
-        };
+        if matches!(line.state, State::Done | State::Stuck) {
+            return Err(format!("{step} began while {line:?}"));
+        }
+        let in_doubt = line.is_in_doubt(self.term);
         let allowed = match self.status {
-            Status::Running => self.all_before_done(&line),
+            Status::Running => self.all_before_done(&line) || self.goes_back(step, &line),
             Status::Halting => in_doubt || self.is_out(&line),
             Status::Halted | Status::Over => false,
         };
@@ -219,6 +228,22 @@ impl Pages {
             let (os, op, ol, oi) = other.place;
             (os, op) > (s, p) || ((os, op) == (s, p) && (ol != l || oi >= i))
         })
+    }
+
+    /// An unchanged host may go back before anything comes of its drain: if it is on its way, or if nobody knows whether
+    /// it was drained at all.
+    fn goes_back(&self, ready: &StepId, line: &Line) -> bool {
+        let lane = self.lane(line);
+        let of = |wanted: Action| lane.iter().find(|(step, _)| step.action == wanted);
+        let (Some((_, drain)), Some((last, _))) = (of(Action::Drain), of(Action::Ready)) else {
+            return false;
+        };
+        let unchanged = lane.iter().all(|(step, line)| {
+            matches!(step.action, Action::Drain | Action::Ready) || line.attempts == 0
+        });
+        let doubtful = line.is_in_doubt(self.term) || drain.is_in_doubt(self.term);
+        let resting = drain.state != State::Started(self.term);
+        last.id == *ready && unchanged && doubtful && resting && self.all_before_done(drain)
     }
 
     /// Tells whether the lane of a step has its host out of service.

@@ -93,6 +93,27 @@ fn a_host_that_cannot_be_put_back_is_named_and_a_second_halt_still_names_it() {
 }
 
 #[test]
+fn a_host_on_its_way_back_gets_there_before_it_is_taken_out_again() {
+    for drain in [lost(), serin_engine::Outcome::Done("no session".to_owned())] {
+        let mut world = web_fleet("web-01..04", "1");
+        until_in_flight(&mut world, "3/web-01.staging/drain");
+        world.script("3/web-01.staging/drain", [drain]);
+        world.script("3/web-01.staging/ready", [failed("lb-01 is away")]);
+        world.halt();
+        world.drive();
+        assert_eq!(world.run.out_of_service().len(), 1);
+        let before = world.attempts().len();
+        world.resume();
+        world.drive();
+        let attempts = world.attempts();
+        let of_host = attempts[before..].iter().filter(|step| step.contains("web-01.staging/"));
+        let next: Vec<&str> = of_host.take(2).map(String::as_str).collect();
+        assert_eq!(next, ["3/web-01.staging/ready", "3/web-01.staging/drain"]);
+        assert_eq!((&world.run.status, world.peak["main/web"]), (&Status::Finished, 1));
+    }
+}
+
+#[test]
 fn a_halt_puts_a_host_back_whose_drain_is_in_doubt() {
     let mut world = web_fleet("web-01..04", "1");
     until_in_flight(&mut world, "3/web-01.staging/drain");

@@ -71,6 +71,54 @@ fn one_host_is_admitted_a_call_and_the_next_only_when_it_shows() {
     }
 }
 
+/// Two hosts are being drained when their process dies, and people put both back.
+fn two_drains_in_doubt() -> World {
+    let mut world = web_fleet("web-01..03", "2");
+    world.until("two hosts are out", |world| world.run.slots().count() == 2);
+    world.adopt(2);
+    world.truth.set_admin(&of("web-01.staging"), AdminState::Ready);
+    world.truth.set_admin(&of("web-02.staging"), AdminState::Ready);
+    world
+}
+
+#[test]
+fn a_drain_in_doubt_is_admitted_anew_and_done_again() {
+    let mut world = two_drains_in_doubt();
+    world.drive();
+    assert_eq!(world.run.status, Status::Finished);
+    let ready =
+        |host: &str| world.attempts().iter().filter(|s| **s == format!("3/{host}/ready")).count();
+    assert_eq!((ready("web-01.staging"), ready("web-02.staging")), (1, 1), "nobody went back");
+}
+
+#[test]
+fn hosts_whose_drains_are_in_doubt_go_back_where_not_all_may_be_out_now() {
+    let mut world = two_drains_in_doubt();
+    world.dead.insert(of("web-03.staging"));
+    let begun = world.attempts().len();
+    world.until("two acts have begun", |world| world.attempts().len() == begun + 2);
+    let steps = world.attempts().split_off(begun);
+    assert_eq!(steps, ["3/web-01.staging/ready", "3/web-02.staging/ready"]);
+    world.drive();
+    assert_eq!(world.run.status, Status::Finished);
+    assert_eq!(world.peak["main/web"], 2, "never all three: web-03 is dead");
+}
+
+#[test]
+fn a_drain_in_doubt_waits_for_a_reading() {
+    let mut world = two_drains_in_doubt();
+    world.blind_from = Some(world.now);
+    world.until("somebody waits", |world| !world.due().waiting.is_empty());
+    let waiting: Vec<String> =
+        world.due().waiting.iter().map(|(h, w)| format!("{h} {w}")).collect();
+    assert_eq!(
+        waiting,
+        ["web-01.staging", "web-02.staging", "web-03.staging"]
+            .map(|host| format!("{host} waits for a fresh reading of lb-01"))
+    );
+    assert_eq!(world.acts(), []);
+}
+
 #[test]
 fn a_reading_that_is_old_admits_nobody() {
     let mut world = web_fleet("web-01..10", "1");

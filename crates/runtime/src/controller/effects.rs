@@ -6,7 +6,7 @@ use crate::environment::EnvironmentRequest;
 use crate::perform::{self, Act, perform};
 use crate::ports::{AlertReading, Fence, PortError, Ports};
 use serin_engine::environment::{Canary, Refused};
-use serin_engine::{Effect, Event, Input, Mode, Outcome, Watch, decide, is_watch};
+use serin_engine::{Effect, Event, Input, Mode, Outcome, Status, Watch, decide, is_watch};
 use serin_journal::{AppendError, ClaimChange, CommandId, Lease, LeaseRefused, Scope};
 use serin_model::{
     Action, BakeWatch, Environment, EnvironmentName, HostName, LbName, LbObservation, Reason,
@@ -218,6 +218,7 @@ impl Controller {
             attempt: self.run.attempts(&step),
             mode,
             changed: self.run.is_changed(lane),
+            straight: matches!(self.run.status, Status::Halting(_)),
             drained: lane.steps.iter().any(|step| step.action == Action::Drain),
             fence: self.fence(&stage.environment),
         };

@@ -2,7 +2,7 @@
 
 use super::{Act, Performed, Stop, already, done, failed, filled, traffic, unexpected};
 use crate::ports::{Look, Work};
-use serin_model::{DebVersion, HostObservation, PackageState, Reason};
+use serin_model::{Action, DebVersion, HostObservation, PackageState, Reason};
 
 pub(super) async fn check(act: &Act, from: Option<&DebVersion>) -> Performed {
     let seen = act.observe(Look::State).await?;
@@ -33,6 +33,19 @@ fn expected(act: &Act, seen: &HostObservation, from: Option<&DebVersion>) -> Res
     }
     let from = from.map_or_else(|| "no package".to_owned(), ToString::to_string);
     unexpected(format!("{from} or {target} on {}", act.subject), seen.package.to_string())
+}
+
+/// What this run has not changed on a host, others may have while it was out of service.
+pub(super) async fn untouched(act: &Act) -> Result<(), Box<Stop>> {
+    let seen = act.observe(Look::State).await?;
+    if let PackageState::Broken { .. } = seen.package {
+        return unexpected(format!("a whole package on {}", act.subject), seen.package.to_string());
+    }
+    let lane = act.plan.step(&act.step.id).map(|(_, lane, _)| lane);
+    let from = lane.into_iter().flat_map(|lane| &lane.steps).find_map(|step| {
+        if let Action::Install { from } = &step.action { Some(from.as_ref()) } else { None }
+    });
+    from.map_or(Ok(()), |from| expected(act, &seen, from))
 }
 
 pub(super) async fn fetch(act: &Act) -> Performed {

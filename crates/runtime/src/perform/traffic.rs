@@ -1,6 +1,8 @@
 //! Traffic to a host: drained with evidence, and put back only after a fresh check.
 
-use super::{Act, Performed, Stop, already, done, failed, filled, service, stopped, unexpected};
+use super::{
+    Act, Performed, Stop, already, done, failed, filled, package, service, stopped, unexpected,
+};
 use crate::ports::{Fence, Ports, Work};
 use serin_model::{
     AdminState, AtDeadline, BackendName, Environment, Host, LbName, LbObservation, LoadBalancer,
@@ -147,18 +149,18 @@ async fn observe(act: &Act, name: &LbName) -> Result<LbObservation, Box<Stop>> {
 
 /// Tells every load balancer the state of a host's servers, all at once.
 async fn set(act: &Act, host: &Host, state: AdminState) -> Result<(), Box<Stop>> {
-    tell(&act.ports, act.fence, act.environment()?, host, state).await
+    tell(&act.ports, act.fence, act.environment()?, by_lb(host), state).await
 }
 
 async fn tell(
     ports: &Ports,
     fence: Fence,
     environment: &Environment,
-    host: &Host,
+    servers: Servers<'_>,
     state: AdminState,
 ) -> Result<(), Box<Stop>> {
     let mut told = tokio::task::JoinSet::new();
-    for (name, servers) in by_lb(host) {
+    for (name, servers) in servers {
         let (lb, ports) = (lb(environment, name)?.clone(), ports.clone());
         told.spawn(
             async move { ports.load_balancers.set_admin(&lb, fence, &servers, state).await },
@@ -201,7 +203,7 @@ pub async fn redrain(
     environment: &Environment,
     host: &Host,
 ) -> Result<(), Reason> {
-    let told = tell(ports, fence, environment, host, AdminState::Drain).await;
+    let told = tell(ports, fence, environment, by_lb(host), AdminState::Drain).await;
     told.map_err(|stop| match *stop {
         Stop::Failed(reason) | Stop::Lost(reason) | Stop::Unknown(reason) => reason,
         Stop::Done(what) | Stop::AlreadyDone(what) => Reason::OutcomeUnknown(what),
@@ -212,6 +214,9 @@ pub(super) async fn ready(act: &Act) -> Performed {
     let host = act.host()?;
     let roles = act.roles()?;
     if !act.changed {
+        if !act.straight {
+            package::untouched(act).await?;
+        }
         for role in roles.iter().filter(|role| matches!(role.quiet, Quiet::StopFetching { .. })) {
             service::restart(act, role).await?;
         }
@@ -227,11 +232,26 @@ pub(super) async fn ready(act: &Act) -> Performed {
     if act.changed {
         set(act, host, AdminState::Drain).await?;
         passes_fresh_check(act, host, deadline).await?;
+    } else if !act.straight {
+        let out = held_out(act, host).await?;
+        tell(&act.ports, act.fence, act.environment()?, out, AdminState::Drain).await?;
+        passes_fresh_check(act, host, deadline).await?;
     }
     set(act, host, AdminState::Ready).await?;
     let what = format!("{} to be UP", names(host));
     act.until(&what, deadline.max(TOLD), POLL, || is_up(act, host)).await?;
     done(format!("{} UP", names(host)))
+}
+
+/// Returns the servers of a host that do not take traffic: the others may be the last of their backends.
+async fn held_out<'a>(act: &Act, host: &'a Host) -> Result<Servers<'a>, Box<Stop>> {
+    let mut out = by_lb(host);
+    for (name, servers) in &mut out {
+        let seen = observe(act, name).await?;
+        servers.retain(|key| seen.servers.get(key).is_none_or(|s| s.admin != AdminState::Ready));
+    }
+    out.retain(|_, servers| !servers.is_empty());
+    Ok(out)
 }
 
 async fn passes_fresh_check(act: &Act, host: &Host, deadline: Duration) -> Result<(), Box<Stop>> {

@@ -109,6 +109,18 @@ fn no_service_loads_a_patch_on_a_host_that_a_reload_of_haproxy_has_put_back() {
     }
 }
 
+#[test]
+fn drains_that_a_halt_has_left_in_doubt_are_not_all_done_again_at_once() {
+    let tale = tell(&Story::of(73707).keeping(&[1, 2, 3, 4]));
+    assert!(tale.violations.is_empty(), "{:?}\n{}", tale.violations, tale.timeline.join("\n"));
+}
+
+#[test]
+fn an_unchanged_host_that_was_out_for_long_is_looked_at_before_it_is_put_back() {
+    let tale = tell(&Story::of(5757));
+    assert!(tale.violations.is_empty(), "{:?}\n{}", tale.violations, tale.timeline.join("\n"));
+}
+
 /// That each bug is found, and by that checker, is what `serin-sim --planted` shows.
 #[test]
 fn every_checker_has_a_planted_bug() {
