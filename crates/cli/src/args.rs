@@ -117,8 +117,12 @@ pub(crate) enum Command {
     Approve(Approve),
     /// Show every environment: who it belongs to, what goes on there, which hosts are out of service
     Status,
-    /// List all runs, newest first
-    Runs,
+    /// List runs, newest first
+    Runs {
+        /// How many
+        #[arg(long, short = 'n', default_value_t = 50)]
+        limit: usize,
+    },
     /// Show one run: its stages, its halt, and every host that it has out of service
     Show(Show),
     /// Follow a run that another process acts for

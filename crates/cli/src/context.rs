@@ -15,7 +15,8 @@ use serin_config::{Config, ConfigError, Login};
 use serin_journal::{Holder, Journal, Server};
 use serin_model::{RunId, Timestamp};
 use serin_runtime::audit::{Asker, Hand, Process};
-use serin_runtime::{INBOX_POLL, Settings, TokioClock, ports::Clock, ports::Ports, records};
+use serin_runtime::records::{self, End};
+use serin_runtime::{INBOX_POLL, Settings, TokioClock, ports::Clock, ports::Ports};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,19 +149,23 @@ impl Context {
         newest.map(|run| run.id).ok_or_else(|| Failure::new(Code::Refused, "there are no runs yet"))
     }
 
+    /// Returns the runs that are not over, newest first.
+    pub(crate) async fn open_runs(&self) -> Result<Vec<RunId>, Failure> {
+        let mut open = Vec::new();
+        for summary in self.journal.runs().await? {
+            if records::end(self.journal.as_ref(), &summary).await? == End::Open {
+                open.push(summary.id);
+            }
+        }
+        Ok(open)
+    }
+
     /// Returns the run that was named, or else the only one that is not over.
     pub(crate) async fn open_run(&self, run: Option<RunId>) -> Result<RunId, Failure> {
         if let Some(run) = run {
             return Ok(run);
         }
-        let mut open = Vec::new();
-        for summary in self.journal.runs().await? {
-            let (run, _) = records::load(self.journal.as_ref(), &summary.id).await?;
-            if !run.is_over() {
-                open.push(summary.id);
-            }
-        }
-        match open.as_slice() {
+        match self.open_runs().await?.as_slice() {
             [only] => Ok(only.clone()),
             [] => Err(Failure::new(Code::Refused, "there is no run that is not over")),
             several => {

@@ -150,6 +150,15 @@ impl Lab {
         Ok(if acts { running.counted(&self.account, adopts) } else { running })
     }
 
+    /// Starts `serin` with a configuration of one's own as somebody behind `sudo`.
+    pub(crate) fn serin_as(&self, who: &str, config: &Path, asked: &[&str]) -> Result<Running> {
+        let mut command = Command::new(self.bin.join("serin"));
+        command.arg("--config").arg(config).args(asked).env("SUDO_USER", who);
+        let running = Running::start(&mut command)?;
+        let acts = asked.iter().any(|word| ACTING.contains(word));
+        Ok(if acts { running.counted(&self.account, Adopts::No) } else { running })
+    }
+
     /// Starts `serin` with a configuration of one's own on a machine that is called otherwise.
     pub(crate) fn serin_named(
         &self,

@@ -5,7 +5,7 @@ use crate::monitor::Monitor;
 use crate::refusals::refusals;
 use crate::traffic::Traffic;
 use crate::work::{at_work, slowest};
-use crate::{faults, gates, holds, machines, oracle, others, patches, production};
+use crate::{faults, gates, holds, machines, oracle, others, patches, people, production};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
@@ -41,10 +41,10 @@ const FLAWS: [(&str, &[&str]); 8] = [
     ("fires-alert-after-a-minute", &["has halted", "BuildMisbehaves"]),
 ];
 
-/// What `make test` runs: one healthy run, what is refused or halts early, three kills, three broken versions.
+/// What `make test` runs: one healthy run, what is refused or halts early, two people and a GitLab, three kills, three broken versions.
 pub(crate) fn quick() -> Vec<Scenario> {
     let mut all = vec![healthy(), refusals(), others::build_withdrawn(), gates::hung_qa()];
-    all.extend([killed(3), production::rolled_back(1)]);
+    all.extend([people::agreed_and_told(), killed(3), production::rolled_back(1)]);
     // Each also puts right what the one before has left behind, as far as it gets.
     all.extend(FLAWS.iter().take(3).map(|(flaw, words)| broken(flaw, words)));
     all
@@ -58,7 +58,7 @@ pub(crate) fn soak() -> Vec<Scenario> {
     all.extend([others::build_withdrawn(), others::build_replaced_later()]);
     all.extend([others::two_operators(), others::third_version(), others::half_right()]);
     all.extend([gates::hung_qa(), gates::brief_alert(), gates::alertmanager_restarted()]);
-    all.push(holds::held());
+    all.extend([holds::held(), people::agreed_and_told()]);
     all.extend([faults::dpkg_locked(), faults::drain_never_ends(), faults::power_lost()]);
     all.extend([faults::socket_taken(), faults::socket_stays_taken()]);
     all.push(patches::patched());

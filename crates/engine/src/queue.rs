@@ -145,13 +145,10 @@ impl Known {
             Status::Finished if has_gates => Stands::Passed,
             Status::Finished | Status::Cancelled { .. } => Stands::Over,
         };
-        let next = run.current().map(|(stage, _, _)| stage.environment.clone());
-        let waits_for =
-            next.filter(|next| stands == Stands::Running && !run.environments.contains_key(next));
         let queue = plan.queue.as_ref();
         Self {
             id,
-            waits_for,
+            waits_for: waits_for(run).cloned(),
             version: plan.build.version.clone(),
             first: queue.and_then(|queue| queue.first.clone()),
             pipeline: plan.pipeline.clone(),
@@ -181,6 +178,12 @@ impl Known {
         let key = |host| (environment.name.clone(), Subject::Host(host));
         hosts.filter_map(|host| self.changed.get(&key(host.clone())).copied()).max()
     }
+}
+
+/// Returns the environment that a run waits for: its next stage is there, and it has not entered it.
+pub fn waits_for(run: &Run) -> Option<&EnvironmentName> {
+    let next = run.current().map(|(stage, _, _)| &stage.environment);
+    next.filter(|next| run.status == Status::Running && !run.environments.contains_key(*next))
 }
 
 /// Tells whether an action changes what a plan counts on.
@@ -236,13 +239,16 @@ pub fn busy(
     runs.iter().filter(|run| !run.is_over()).find_map(of_run).or_else(bakes)
 }
 
-/// Finds a run that has a record of the future, and how far that is from now: the clock was set back.
+/// Finds a run whose last record is of the future, and how far that is from now: the clock was set back.
 ///
 /// A plan of such a clock looks older than what it was made after, and would be outdated for as long as the clock is behind.
-pub fn ahead(runs: &[Known], now: Timestamp) -> Option<(&RunId, Duration)> {
-    let latest = runs.iter().max_by_key(|known| known.last)?;
-    let ahead = latest.last.since(now);
-    (ahead > AHEAD).then_some((&latest.id, ahead))
+pub fn ahead(
+    latest: impl IntoIterator<Item = (RunId, Timestamp)>,
+    now: Timestamp,
+) -> Option<(RunId, Duration)> {
+    let (run, last) = latest.into_iter().max_by_key(|(_, last)| *last)?;
+    let ahead = last.since(now);
+    (ahead > AHEAD).then_some((run, ahead))
 }
 
 /// Decides what a run does about an environment that it is about to enter; `runs` are all there are, oldest first.

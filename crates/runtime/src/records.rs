@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serin_engine::{EnvironmentEvent, Event, IllegalEvent, Run};
-use serin_journal::{Journal, JournalError, Record};
+use serin_journal::{Journal, JournalError, Record, RunSummary};
 use serin_model::{EnvironmentName, RunId};
 
 /// The format of records. A change of any type that events are made of that old records do not fit is a new format.
@@ -103,6 +103,55 @@ pub async fn load(
     let run = Run::replay(events.iter().map(|(_, event)| event))
         .map_err(|source| ReadError::Illegal { run: id.clone(), source })?;
     Ok((run, events))
+}
+
+/// Whether a run is over, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It is not.
+    Open,
+    /// It has done all there was to do.
+    Finished,
+    /// It was given up.
+    Cancelled,
+}
+
+/// Reads how a run has ended, from its last records alone: there are journals with thousands of runs, each of thousands.
+///
+/// # Errors
+/// When they cannot be read.
+pub async fn end(journal: &dyn Journal, run: &RunSummary) -> Result<End, ReadError> {
+    // A run that is over is still adopted, and leaves its environments.
+    let mut looked_at = 8;
+    loop {
+        let after = run.last.saturating_sub(looked_at);
+        for record in journal.read(&run.id, after).await?.iter().rev() {
+            match read(&run.id, record)? {
+                Event::Finished => return Ok(End::Finished),
+                Event::Cancelled { .. } => return Ok(End::Cancelled),
+                Event::Adopted { .. } | Event::EnvironmentLeft { .. } => {}
+                Event::Started { .. }
+                | Event::EnvironmentEntered { .. }
+                | Event::FenceRaised { .. }
+                | Event::AttemptStarted { .. }
+                | Event::AttemptEnded { .. }
+                | Event::DrainLost { .. }
+                | Event::ShareLost { .. }
+                | Event::AlertsChanged { .. }
+                | Event::HeldChanged { .. }
+                | Event::BakeProgressed { .. }
+                | Event::WithdrawalStarted { .. }
+                | Event::WithdrawalEnded { .. }
+                | Event::HaltRequested { .. }
+                | Event::Halted
+                | Event::Resumed { .. } => return Ok(End::Open),
+            }
+        }
+        if after == 0 {
+            return Ok(End::Open);
+        }
+        looked_at *= 8;
+    }
 }
 
 /// Writes an event of an environment as a record.

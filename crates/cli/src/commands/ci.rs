@@ -20,9 +20,14 @@ use serin_runtime::{Until, records};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 /// What stands for a run where there was nothing to do.
 const NONE: &str = "none";
+
+/// How old a run may be of which a job is still tried again: jobs' artifacts, which name the run, are gone by then (GitLab
+/// keeps them for 30 days unless it is told otherwise).
+const TRIED_AGAIN_WITHIN: Duration = Duration::from_hours(30 * 24);
 
 /// Writes the pipeline: it needs the configuration alone.
 pub(crate) use gitlab::write;
@@ -92,7 +97,9 @@ async fn begin_new(
 /// A job that died when it had recorded its run must not record a second one.
 async fn begun_before(context: &Context, asked: &CiBegin) -> Result<Option<RunId>, Failure> {
     let Some(of) = said(asked.of.as_deref()) else { return Ok(None) };
-    for summary in context.journal.runs().await? {
+    let now = context.clock.now();
+    let runs = context.journal.runs().await?.into_iter();
+    for summary in runs.take_while(|summary| now.since(summary.created) <= TRIED_AGAIN_WITHIN) {
         let (run, _) = records::load(context.journal.as_ref(), &summary.id).await?;
         let same = matches!(&run.plan.actors, Actors::EachStage { of: Some(known) } if known == of);
         let given_up = matches!(run.status, Status::Cancelled { .. });
@@ -188,7 +195,10 @@ fn stands(run: &Run, until: Until) -> Stands {
 /// Follows a run to the one that goes on for it: its plan was outdated while it waited, and was made anew.
 async fn goes_on_as(context: &Context, id: RunId) -> Result<RunId, Failure> {
     let mut last = id.clone();
-    for summary in context.journal.runs().await?.into_iter().rev() {
+    let runs = context.journal.runs().await?;
+    let mut later: Vec<_> = runs.into_iter().take_while(|summary| summary.id != id).collect();
+    later.reverse();
+    for summary in later {
         let (run, _) = records::load(context.journal.as_ref(), &summary.id).await?;
         if run.plan.queue.is_some_and(|queue| queue.first.as_ref() == Some(&id)) {
             last = summary.id;

@@ -9,10 +9,10 @@ use crate::show::{
 use serin_engine::environment::Overridden;
 use serin_engine::{OutOfService, Run, Status, StepState, Times};
 use serin_journal::Scope;
-use serin_model::{Action, EnvironmentName, FleetName, RunId, Stage, Subject};
+use serin_model::{Action, EnvironmentName, FleetName, HostName, RunId, Stage, Subject};
 use serin_runtime::environment::{Stream, windows};
-use serin_runtime::records;
-use std::collections::{BTreeMap, BTreeSet};
+use serin_runtime::records::{self, End};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
@@ -157,29 +157,40 @@ pub(crate) async fn left_behind(
     context: &Context,
     environment: &EnvironmentName,
 ) -> Result<Vec<(RunId, OutOfService)>, Failure> {
-    let mut put_back = BTreeSet::new();
-    let mut left = Vec::new();
-    for summary in context.journal.runs().await? {
-        let (run, _) = records::load(context.journal.as_ref(), &summary.id).await?;
-        let here = run.current().is_some_and(|(stage, _, _)| stage.environment == *environment);
-        if matches!(run.status, Status::Cancelled { .. }) && here {
-            for host in run.out_of_service() {
-                if put_back.insert(host.host.clone()) {
-                    left.push((summary.id.clone(), host));
-                }
-            }
+    let journal = context.journal.as_ref();
+    let runs = journal.runs().await?;
+    let mut left: BTreeMap<HostName, (RunId, OutOfService)> = BTreeMap::new();
+    for (place, summary) in runs.iter().enumerate() {
+        if records::end(journal, summary).await? != End::Cancelled {
+            continue;
         }
-        let ready = run.plan.steps().filter(|(stage, _, step)| {
-            stage.environment == *environment
-                && step.action == Action::Ready
-                && run.is_done(&step.id)
-        });
-        put_back.extend(ready.filter_map(|(_, lane, _)| match &lane.subject {
-            Subject::Host(host) => Some(host.clone()),
-            Subject::Fleet(_) | Subject::Environment => None,
-        }));
+        let (run, _) = records::load(journal, &summary.id).await?;
+        let here = run.current().is_some_and(|(stage, _, _)| stage.environment == *environment);
+        let out = run.out_of_service().into_iter().filter(|_| here);
+        let mut out: BTreeMap<HostName, OutOfService> =
+            out.map(|host| (host.host.clone(), host)).collect();
+        for later in runs.iter().take(place).rev() {
+            if out.is_empty() {
+                break;
+            }
+            let (later, _) = records::load(journal, &later.id).await?;
+            put_back(&later, environment).for_each(|host| drop(out.remove(host)));
+        }
+        for (host, what) in out {
+            left.entry(host).or_insert_with(|| (summary.id.clone(), what));
+        }
     }
-    Ok(left)
+    Ok(left.into_values().collect())
+}
+
+fn put_back<'a>(run: &'a Run, environment: &EnvironmentName) -> impl Iterator<Item = &'a HostName> {
+    let ready = run.plan.steps().filter(move |(stage, _, step)| {
+        stage.environment == *environment && step.action == Action::Ready && run.is_done(&step.id)
+    });
+    ready.filter_map(|(_, lane, _)| match &lane.subject {
+        Subject::Host(host) => Some(host),
+        Subject::Fleet(_) | Subject::Environment => None,
+    })
 }
 
 /// Says who acts for a run, or what it waits for where nobody does.
@@ -284,10 +295,10 @@ pub(crate) fn out_of_service(run: &Run) -> Vec<String> {
     hosts.iter().map(show).collect()
 }
 
-pub(crate) async fn runs(context: &Context) -> Result<Code, Failure> {
+pub(crate) async fn runs(context: &Context, limit: usize) -> Result<Code, Failure> {
     let mut rows = table(&["RUN", "BEGAN", "PIPELINE", "BUILD", "BY", "STATE"]);
     let mut objects = Vec::new();
-    for summary in context.journal.runs().await? {
+    for summary in context.journal.runs().await?.into_iter().take(limit) {
         let (run, _) = records::load(context.journal.as_ref(), &summary.id).await?;
         objects.push(serde_json::json!({
             "run": summary.id.as_str(),

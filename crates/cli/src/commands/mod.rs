@@ -85,7 +85,7 @@ pub(crate) async fn run(arguments: Arguments, words: Words) -> Result<Code, Fail
         | Command::Agree(_)
         | Command::Approve(_)
         | Command::Status
-        | Command::Runs
+        | Command::Runs { .. }
         | Command::Show(_)
         | Command::Watch { .. }
         | Command::Halt(_)
@@ -126,7 +126,7 @@ async fn perform(context: &Context, command: Command) -> Result<Code, Failure> {
             drive::ask(context, Decision { run, reason: note }, Ask::Approve).await
         }
         Command::Status => look::status(context).await,
-        Command::Runs => look::runs(context).await,
+        Command::Runs { limit } => look::runs(context, limit).await,
         Command::Show(what) => look::show(context, what).await,
         Command::Watch { run } => look::watch(context, run).await,
         Command::Halt(decision) => drive::ask(context, decision, Ask::Halt).await,

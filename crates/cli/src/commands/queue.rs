@@ -4,7 +4,7 @@ use super::{drive, plan};
 use crate::args::{Detail, Past};
 use crate::context::Context;
 use crate::failure::{Code, Failure};
-use serin_engine::queue::{ahead, brings_to_canary, busy};
+use serin_engine::queue::{ahead, brings_to_canary, busy, waits_for};
 use serin_engine::{Command, Status};
 use serin_model::{EnvironmentName, Pace, Pipeline, Queue, Reason, RunId, WhenBusy};
 use serin_planner::bakes_afterwards;
@@ -38,8 +38,12 @@ pub(crate) async fn refuse_if_busy(context: &Context, pipeline: &Pipeline) -> Re
 
 /// A run whose plan would look older than what is recorded is refused before it is made.
 pub(crate) async fn refuse_if_clock_was_set_back(context: &Context) -> Result<(), Failure> {
-    let runs = Runs::default().read(context.journal.as_ref()).await?;
-    let Some((run, by)) = ahead(&runs, context.clock.now()) else { return Ok(()) };
+    let mut latest = Vec::new();
+    for summary in context.journal.runs().await? {
+        let records = context.journal.read(&summary.id, summary.last.saturating_sub(1)).await?;
+        latest.extend(records.last().map(|record| (summary.id, record.at)));
+    }
+    let Some((run, by)) = ahead(latest, context.clock.now()) else { return Ok(()) };
     let what = format!(
         "run {run} has a record of {} s from now: this machine's clock is behind",
         by.as_secs()
@@ -89,9 +93,12 @@ pub(crate) async fn waiting(
     context: &Context,
     environment: &EnvironmentName,
 ) -> Result<Vec<String>, Failure> {
-    let runs = Runs::default().read(context.journal.as_ref()).await?;
-    let waits = runs.into_iter().filter(|run| run.waits_for.as_ref() == Some(environment));
-    Ok(waits
-        .map(|run| format!("  WAITS  run {} with {} comes next", run.id, run.version))
-        .collect())
+    let mut lines = Vec::new();
+    for id in context.open_runs().await?.iter().rev() {
+        let (run, _) = records::load(context.journal.as_ref(), id).await?;
+        if waits_for(&run) == Some(environment) {
+            lines.push(format!("  WAITS  run {id} with {} comes next", run.plan.build.version));
+        }
+    }
+    Ok(lines)
 }

@@ -52,7 +52,7 @@ pub(super) async fn of(context: &Context, command: &Command) -> Option<Needs> {
         | Command::Changes { .. }
         | Command::Plan(_)
         | Command::Status
-        | Command::Runs
+        | Command::Runs { .. }
         | Command::Show(_)
         | Command::Watch { .. }
         | Command::Why
@@ -173,7 +173,7 @@ async fn scope(context: &Context, command: &Command) -> Result<NeedScope, Failur
         | Command::Changes { .. }
         | Command::Plan(_)
         | Command::Status
-        | Command::Runs
+        | Command::Runs { .. }
         | Command::Show(_)
         | Command::Watch { .. }
         | Command::Why
@@ -249,7 +249,7 @@ pub(super) fn reason(command: &Command) -> Option<String> {
         | Command::Changes { .. }
         | Command::Plan(_)
         | Command::Status
-        | Command::Runs
+        | Command::Runs { .. }
         | Command::Show(_)
         | Command::Watch { .. }
         | Command::Why

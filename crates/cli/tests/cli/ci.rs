@@ -59,6 +59,40 @@ async fn a_run_that_was_given_up_fails_its_jobs_and_no_run_fails_none() {
 }
 
 #[tokio::test]
+async fn what_is_begun_twice_for_one_pipeline_is_the_same_run() {
+    let world = world();
+    world.record_for_jobs(&[1]).await;
+    let dotenv = world.path("serin.env");
+    let begin = |of: &str, more: &[&str]| {
+        let words = ["ci", "begin", "to-canary", "--of", of, "--dotenv", &dotenv];
+        world.serin(&[&words, more].concat())
+    };
+    let pipeline = "https://gitlab.example/-/pipelines/7";
+    begin(pipeline, &[]).is(0, &["run r-1 was begun for this CI pipeline: it goes on"]);
+    assert_eq!(fs::read_to_string(&dotenv).unwrap(), "SERIN_RUN=r-1\n");
+    // Another pipeline would begin a run of its own, but has no repository here: its other jobs get no run.
+    let other = "https://gitlab.example/-/pipelines/8";
+    begin(other, &[]).is(4, &["InRelease cannot be read"]);
+    assert_eq!(fs::read_to_string(&dotenv).unwrap(), "");
+    // What was given up is begun anew.
+    world.serin(&["halt", "r-1", "--reason", "no"]).is(5, &[]);
+    world.serin(&["cancel", "r-1", "--reason", "no"]).is(6, &[]);
+    begin(pipeline, &["--kind", "weekly"]).is(4, &["there are no \"weekly\" builds", "nightly"]);
+    begin(pipeline, &["latest!"]).is(4, &["latest!"]);
+    assert_eq!(world.serin(&["runs", "--json"]).out.matches("r-2").count(), 0);
+}
+
+#[tokio::test]
+async fn a_run_is_not_begun_where_nobody_could_be_told_which_it_is() {
+    let world = world();
+    let nowhere = world.path("no/such/folder/serin.env");
+    let begun = world.serin(&["ci", "begin", "to-canary", "--dotenv", &nowhere]);
+    begun.is(4, &["serin.env cannot be written"]);
+    world.serin(&["runs"]).is(0, &[]);
+    assert!(!world.serin(&["runs"]).out.contains("r-1"));
+}
+
+#[tokio::test]
 async fn without_its_ci_system_a_person_takes_the_run_to_its_end() {
     let world = world();
     world.record_for_jobs(&[1, 2, 3]).await;

@@ -210,7 +210,8 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
             actors,
         };
         let journal = SqliteJournal::open(Path::new(&self.path("journal.db"))).unwrap();
-        let now = Timestamp::from_millis(1_000);
+        let now =
+            Timestamp::from_millis(jiff::Timestamp::now().as_millisecond().try_into().unwrap());
         serin_runtime::start(&journal, plan, "mira", now).await.unwrap();
     }
 

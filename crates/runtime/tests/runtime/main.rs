@@ -4,3 +4,5 @@
 mod environment_records;
 #[cfg(test)]
 mod audit;
+#[cfg(test)]
+mod ends;
