@@ -12,7 +12,7 @@ use crate::events;
 use crate::lab::{Lab, PATIENCE};
 use crate::monitor::Monitor;
 use crate::oracle;
-use crate::process::Running;
+use crate::process::{Ended, Running};
 use crate::scenarios::{MAX_OUT, Scenario, scenario};
 use crate::traffic::Traffic;
 use crate::work::timed;
@@ -32,6 +32,9 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(45);
 
 /// How a run is taken over.
 const ADOPT: &[&str] = &["--json", "adopt"];
+
+/// How a halt is lifted.
+const RESUME: &[&str] = &["--json", "resume", "--reason", "looked"];
 
 /// What people ask at random, and the exit codes that are an answer while a run goes on.
 const COMMANDS: [(&[&str], &[i32]); 9] = [
@@ -92,6 +95,8 @@ pub(crate) fn share_a_journal(times: usize) -> Scenario {
                     runs += 1;
                     oracle::nothing_left_out(lab)?;
                     oracle::migrations_ran_once(lab)?;
+                    let (commands, kills) = (done.commands, done.kills);
+                    crate::say(format!("      {commands} commands and {kills} kills so far"));
                 }
                 oracle::everywhere(lab, &version)?;
             }
@@ -213,8 +218,7 @@ impl Machines {
                     running.end(PATIENCE)?.expect(5)?;
                     owners.look(lab)?;
                     at = lab.random(2);
-                    let words = ["--json", "resume", "--reason", "looked"];
-                    running = self.start(lab, at, &words)?;
+                    running = self.start(lab, at, RESUME)?;
                     (done.commands, done.halts) = (done.commands + 1, done.halts + 1);
                 }
                 _ => {
@@ -237,6 +241,17 @@ impl Machines {
         ended.expect(wanted).map(drop).with_context(|| words.join(" "))
     }
 
+    /// Starts a process that acts, and waits until it does; or says how it ended before.
+    fn at_work(&self, lab: &Lab, at: usize, words: &[&str]) -> Result<Result<Running, Ended>> {
+        let mut running = self.start(lab, at, words)?;
+        while running.lines(1, PATIENCE)? {
+            if running.log.last().is_some_and(|line| events::is_work(line)) {
+                return Ok(Ok(running));
+            }
+        }
+        Ok(Err(running.end(PATIENCE)?))
+    }
+
     /// Has a run taken over by a machine, and waits until it is at work; nothing, if it was just over when it was killed.
     fn taken_over(
         &self,
@@ -244,16 +259,13 @@ impl Machines {
         (before, at): (usize, usize),
         done: &mut Done,
     ) -> Result<Option<Running>> {
-        let (adopted, took) = timed(|| {
-            let mut running = self.start(lab, at, ADOPT)?;
-            while running.lines(1, PATIENCE)? {
-                if running.log.last().is_some_and(|line| events::is_work(line)) {
-                    return Ok(Ok(running));
-                }
-            }
-            anyhow::Ok(Err(running.end(PATIENCE)?))
-        });
-        let running = match adopted? {
+        let (adopted, took) = timed(|| self.at_work(lab, at, ADOPT));
+        let adopted = match adopted? {
+            // Whoever was to lift a halt was killed before that was recorded.
+            Err(ended) if ended.code == Some(5) => self.at_work(lab, at, RESUME)?,
+            other => other,
+        };
+        let running = match adopted {
             Ok(running) => running,
             Err(ended) if ended.code == Some(0) => return Ok(None),
             Err(ended) => {
