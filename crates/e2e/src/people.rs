@@ -25,7 +25,8 @@ pub(crate) fn agreed_and_told() -> Scenario {
         asks(lab, config, "mallory", &run)?.expect(4)?.says(&["error:", "mallory"])?;
         asks(lab, config, "bob", &run)?.expect(4)?.says(&["bob may not", "release-manager"])?;
         let alone = |answer: Ended| -> Result<()> {
-            answer.expect(4)?.says(&["wants a second person", "carol can"]).map(drop)
+            answer.expect(4)?.says(&["error:", "wants a second person"])?;
+            answer.says(&["hint: carol can: serin agree"]).map(drop)
         };
         alone(asks(lab, config, "alice", &run)?)?;
         // Nobody is a second person to themselves, and agreeing to another build is no word about this one.

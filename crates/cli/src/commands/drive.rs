@@ -1,5 +1,6 @@
 //! Acting for a run: starting one, adopting one, and deciding about one.
 
+use super::word::{self, Heard};
 use super::{agree, allowed, halted, patch, plan, queue};
 use crate::args::{Decision, Detail, Past, Resume, Start};
 use crate::beside::Beside;
@@ -7,17 +8,13 @@ use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
 use crate::show::{line, progress::Progress};
 use serin_engine::{Command, Run};
-use serin_journal::{LeaseRefused, Scope};
+use serin_journal::LeaseRefused;
 use serin_model::{EnvironmentName, PatchDirection, Pipeline, Reason, RunId};
 use serin_runtime::inbox::{Ask, Request};
 use serin_runtime::ports::Ports;
 use serin_runtime::{AdoptError, Controller, Ended, Observer, Until, records};
-use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-
-/// How long to wait for the process that acts for a run to answer a command.
-const ANSWER: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(context: &Context, start: &Start) -> Result<Code, Failure> {
     let recipe = &start.recipe;
@@ -159,12 +156,12 @@ pub(crate) async fn ask(context: &Context, decision: Decision, ask: Ask) -> Resu
     let (run, _) = records::load(context.journal.as_ref(), &id).await?;
     let request = Request { run: id.clone(), by: context.by(), why: decision.reason, ask };
     refuse_early(&run, &id, ask)?;
-    let environment = run.environments.keys().next().cloned();
-    let holder = context.journal.holder(&Scope::Run(id.clone())).await?;
-    if let (Some((holder, false)), Some(environment)) = (holder, environment) {
-        line(format!("{holder} acts for run {id}; asking it"));
-        return send(context, &environment, &request).await;
+    if let Heard::Answered(answer) = word::ask(context, &request).await? {
+        line(format!("run {id}: {answer}"));
+        return Ok(if answer == "accepted" { Code::Done } else { Code::Refused });
     }
+    let (run, _) = records::load(context.journal.as_ref(), &id).await?;
+    refuse_early(&run, &id, ask)?;
     // Where each stage has a process of its own, this one only lifts the halt.
     let hands_on = ask == Ask::Resume && !run.plan.actors.is_one();
     let until = if hands_on { Until::Stage(0) } else { Until::End };
@@ -190,36 +187,6 @@ fn refuse_early(run: &Run, id: &RunId, ask: Ask) -> Result<(), Failure> {
         }
         Ask::Approve if halted => refuse(format!("run {id} is halted: resume it first")),
         Ask::Halt | Ask::Resume | Ask::Cancel | Ask::Approve => Ok(()),
-    }
-}
-
-pub(crate) async fn send(
-    context: &Context,
-    environment: &EnvironmentName,
-    request: &Request,
-) -> Result<Code, Failure> {
-    let body = serde_json::to_string(request).unwrap_or_default();
-    let now = context.clock.now();
-    let command = context.journal.send(environment, &body, now).await?;
-    let end = now.plus(ANSWER);
-    loop {
-        if let Some(answer) = context.journal.answered(command).await? {
-            line(format!("run {}: {answer}", request.run));
-            let accepted = answer == "accepted";
-            return Ok(if accepted { Code::Done } else { Code::Refused });
-        }
-        let now = context.clock.now();
-        if now >= end {
-            return Err(Failure::new(
-                Code::TakenOver,
-                format!("nobody answered within {} s", ANSWER.as_secs()),
-            )
-            .hint(format!(
-                "the command stays in the inbox; if that process is stuck, `serin adopt {}` takes over",
-                request.run
-            )));
-        }
-        context.clock.sleep_until(now.plus(Duration::from_millis(100))).await;
     }
 }
 

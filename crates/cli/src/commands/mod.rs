@@ -27,6 +27,7 @@ mod rollback;
 pub(crate) mod share;
 mod traffic;
 mod why;
+mod word;
 
 use crate::args::{
     Approve, Arguments, CiCommand, Command, ConfigCommand, Decision, GitLabCommand, JournalCommand,

@@ -4,12 +4,12 @@
 //! crash cannot hurt: halt, plan, give up, begin. Interrupted anywhere, the same command goes on from there, because
 //! each part is read from the journal.
 
+use super::word::{self, Heard};
 use super::{allowed, asking, drive, plan};
 use crate::args::{self, Detail, Rollback, Undone};
 use crate::context::Context;
 use crate::failure::{Code, Failure, chain};
 use serin_engine::{Command, History, NoWayBack, Run, Scope, Status, WayBack};
-use serin_journal::Scope as LeaseScope;
 use serin_model::{
     Back, Build, DebVersion, EnvironmentName, InvalidName, Pace, Plan, Reason, RunId,
 };
@@ -209,16 +209,12 @@ async fn halt(context: &Context, id: &RunId, reason: &str) -> Result<(), Failure
         Status::Halted(_) | Status::Finished | Status::Cancelled { .. } => return Ok(()),
         Status::Running | Status::Halting(_) => {}
     }
-    let holder = context.journal.holder(&LeaseScope::Run(id.clone())).await?;
-    let environment = run.environments.keys().next().cloned();
-    let (Some((holder, false)), Some(environment)) = (holder, environment) else {
+    let request = Request { run: id.clone(), by: by.clone(), why: why.clone(), ask: Ask::Halt };
+    if let Heard::Nobody = word::ask(context, &request).await? {
         let halt = Command::Halt(Reason::Person { who: by, why });
         drive::drive(context, context.ports()?, id.clone(), Some(halt)).await?;
         return Ok(());
-    };
-    context.say(format!("{holder} acts for run {id}; asking it to halt"));
-    let request = Request { run: id.clone(), by, why, ask: Ask::Halt };
-    drive::send(context, &environment, &request).await?;
+    }
     let end = context.clock.now().plus(HALTS_WITHIN);
     loop {
         let (run, _) = records::load(context.journal.as_ref(), id).await?;

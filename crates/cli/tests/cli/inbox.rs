@@ -1,8 +1,8 @@
 //! Requests to an environment in which another process acts: they go through its inbox.
 
 use crate::support::{Said, World};
-use serin_journal::{Holder, Inbox, Journal, Lease, Scope, SqliteJournal};
-use serin_model::EnvironmentName;
+use serin_journal::{Append, ClaimChange, Holder, Inbox, Journal, Lease, Scope, SqliteJournal};
+use serin_model::{EnvironmentName, RunId, Timestamp};
 use serin_runtime::environment::{EnvironmentRequest, Want};
 use std::time::Duration;
 
@@ -73,4 +73,72 @@ async fn a_request_whose_holder_goes_away_is_seen_to_by_who_asked() {
     let answered = other.journal.answered(item.id).await.unwrap();
     assert_eq!(answered.as_deref(), Some("accepted: h-1"), "nobody does it a second time");
     assert_eq!(other.journal.read_environment(&other.production, 0).await.unwrap().len(), 2);
+}
+
+/// Another process that acts for the only run, which is in the environments that it says.
+struct Acting {
+    journal: SqliteJournal,
+    run: RunId,
+    lease: Lease,
+}
+
+impl Acting {
+    async fn for_run(world: &World) -> Self {
+        world.record(1, None).await;
+        let journal = SqliteJournal::open(std::path::Path::new(&world.path("journal.db"))).unwrap();
+        let run: RunId = "r-1".parse().unwrap();
+        let holder = Holder { user: "ada".to_owned(), machine: "deploy-01".to_owned(), pid: 7 };
+        let lease = journal.take_lease(&Scope::Run(run.clone()), &holder, TTL).await.unwrap();
+        Self { journal, run, lease }
+    }
+
+    async fn goes(&self, claims: &[ClaimChange]) {
+        let expected = self.journal.runs().await.unwrap()[0].last;
+        let (run, at) = (&self.run, Timestamp::from_millis(1_000));
+        let append = Append { run, expected, records: &[], at, leases: &[], claims };
+        self.journal.append(&append).await.unwrap();
+    }
+
+    async fn asked_in(&self, environment: &EnvironmentName) -> Inbox {
+        loop {
+            if let Some(item) = self.journal.inbox(environment).await.unwrap().pop() {
+                return item;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_follows_its_run_from_one_environment_to_the_next() {
+    let world = std::sync::Arc::new(World::new(""));
+    let acting = Acting::for_run(&world).await;
+    let [staging, production]: [EnvironmentName; 2] =
+        ["staging", "production"].map(|name| name.parse().unwrap());
+    acting.goes(&[ClaimChange::Take(staging.clone())]).await;
+    let asking = std::sync::Arc::clone(&world);
+    let halting = tokio::task::spawn_blocking(move || asking.serin(&["halt", "--reason", "lunch"]));
+    let unread = acting.asked_in(&staging).await;
+    // It goes on before it has read that.
+    acting.goes(&[ClaimChange::Release(staging), ClaimChange::Take(production.clone())]).await;
+    let item = acting.asked_in(&production).await;
+    assert_eq!(item.body, unread.body);
+    let scope = Scope::Environment(production);
+    let holder = Holder { user: "ada".to_owned(), machine: "deploy-01".to_owned(), pid: 7 };
+    let lease = acting.journal.take_lease(&scope, &holder, TTL).await.unwrap();
+    acting.journal.answer(&lease, item.id, "accepted").await.unwrap();
+    halting.await.unwrap().is(0, &["ada@deploy-01 (pid 7) acts for run r-1", "accepted"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_sees_to_it_when_the_process_that_was_asked_goes_away() {
+    let world = std::sync::Arc::new(World::with_haproxy_and("roundrobin", ""));
+    let acting = Acting::for_run(&world).await;
+    let production: EnvironmentName = "production".parse().unwrap();
+    acting.goes(&[ClaimChange::Take(production.clone())]).await;
+    let asking = std::sync::Arc::clone(&world);
+    let halting = tokio::task::spawn_blocking(move || asking.serin(&["halt", "--reason", "lunch"]));
+    acting.asked_in(&production).await;
+    acting.journal.release_lease(&acting.lease).await.unwrap();
+    halting.await.unwrap().is(5, &["has halted"]);
 }

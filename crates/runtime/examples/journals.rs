@@ -7,10 +7,24 @@
 #![expect(clippy::print_stdout, reason = "it is a measurement for a person to read")]
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
 
+#[path = "../../planner/tests/installation/mod.rs"]
+#[expect(dead_code, reason = "the planner's tests use the rest")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "as in tests"
+)]
+mod installation;
+
+use installation::Installation;
+use serin_engine::{Event, Outcome};
 use serin_journal::{
     Append, Holder, Journal, Lease, PostgresJournal, PostgresSettings, Scope, SqliteJournal, Tls,
 };
-use serin_model::{RunId, Timestamp};
+use serin_model::{EnvironmentName, Plan, RunId, Timestamp};
+use serin_runtime::records;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -21,8 +35,8 @@ const APPENDS: u64 = 2000;
 /// Records of a batch: what a fleet's hosts report at once.
 const BATCH: usize = 50;
 
-/// A run of 10,000 hosts: seven steps on each, each of which begins and ends.
-const EVENTS: usize = 10_000 * 7 * 2;
+/// The hosts of a very large run, each of which goes through all steps of a release.
+const HOSTS: &str = "web-00001..10000";
 
 /// How long such a run may take to load.
 const MOST: Duration = Duration::from_secs(1);
@@ -63,8 +77,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let mut late = false;
+    let (first, events) = release()?;
     for journal in &both {
-        late |= journal.load().await? > MOST;
+        late |= journal.load(&first, &events).await? > MOST;
     }
     arrivals(&postgres, &other).await?;
     if late {
@@ -124,34 +139,81 @@ impl<'a> Measured<'a> {
         self.took.clear();
     }
 
-    /// Reads a run of very many hosts, and proves every record of it.
-    async fn load(&self) -> Result<Duration, Box<dyn Error>> {
+    /// Reads a run of very many hosts, proves every record of it, and makes the run's state of them.
+    async fn load(&self, first: &str, events: &[String]) -> Result<Duration, Box<dyn Error>> {
         let at = Timestamp::from_millis(0);
-        let run = self.journal.create_run("plan", at).await?;
-        let event = r#"{"format":1,"event":"attempt-ended","step":"3/web-0001.gprd/install","attempt":1,"outcome":{"done":"installed"},"at":1795582808295}"#;
-        let records = vec![event.to_owned(); 1000];
+        let run = self.journal.create_run(first, at).await?;
         let mut expected = 1;
-        for _ in 0..EVENTS / records.len() {
-            let (run, records) = (&run, &records[..]);
+        for records in events.chunks(1000) {
+            let run = &run;
             let append = Append { run, expected, records, at, leases: &[], claims: &[] };
             expected = self.journal.append(&append).await?;
         }
-        let mut took = Vec::new();
+        let (mut read, mut whole) = (Vec::new(), Vec::new());
         for _ in 0..5 {
             let began = Instant::now();
-            let read = self.journal.read(&run, 0).await?;
-            took.push(began.elapsed());
-            if read.len() != EVENTS + 1 {
+            let records = self.journal.read(&run, 0).await?;
+            read.push(began.elapsed());
+            if records.len() != events.len() + 1 {
                 return Err("records are missing".into());
             }
+            let began = Instant::now();
+            let (run, _) = records::load(self.journal, &run).await?;
+            whole.push(began.elapsed());
+            if run.current().is_some() {
+                return Err("the run is not through".into());
+            }
         }
-        let (p50, _, p99) = percentiles(&mut took);
+        let (read, _, _) = percentiles(&mut read);
+        let (p50, _, p99) = percentiles(&mut whole);
         println!(
-            "{:<11} load of {EVENTS} events of 10,000 hosts: {p50:?}, at most {p99:?}",
-            self.name
+            "{:<11} load of 10,000 hosts, {} events and a plan of {} MB: {p50:?}, at most {p99:?}; reading alone {read:?}",
+            self.name,
+            events.len(),
+            first.len() / 1_000_000,
         );
         Ok(p50)
     }
+}
+
+/// Returns the records of a run that has brought a release to very many hosts: its first one, and the others.
+fn release() -> Result<(String, Vec<String>), Box<dyn Error>> {
+    let truth = Installation::new(&format!("staging lb-01\n  main deploy-01 {HOSTS}"));
+    let (plan, _) = serin_planner::plan(serin_planner::Request {
+        topology: &truth.topology,
+        pipeline: &truth.pipeline,
+        build: &truth.build,
+        observed: &truth.observed,
+        passed: &truth.passed,
+        pace: truth.pace,
+        back: truth.back.as_ref(),
+        patching: truth.patching.as_ref(),
+        overlays: &truth.overlays,
+    })?;
+    let (by, term) = ("ada".to_owned(), 1);
+    let environment: EnvironmentName = "staging".parse()?;
+    let mut events = vec![
+        Event::Adopted { term, by: by.clone() },
+        Event::EnvironmentEntered { environment: environment.clone(), fence: 1 },
+        Event::FenceRaised { environment, fence: 1, unavailable: BTreeMap::new() },
+    ];
+    events.extend(passed(&plan, term));
+    let first = records::write(&Event::Started { plan: Box::new(plan), by })?;
+    let events = events.iter().map(records::write).collect::<Result<_, _>>()?;
+    Ok((first, events))
+}
+
+/// Each step of a plan begins and is done.
+fn passed(plan: &Plan, term: u64) -> impl Iterator<Item = Event> {
+    plan.steps().flat_map(move |(_, _, step)| {
+        let (step, attempt) = (step.id.clone(), 1);
+        let outcome = Outcome::Done("16.2.0-ee.0 is installed and configured".to_owned());
+        let at = Timestamp::from_millis(1_795_582_808_295);
+        [
+            Event::AttemptStarted { step: step.clone(), attempt, term },
+            Event::AttemptEnded { step, attempt, outcome, at },
+        ]
+    })
 }
 
 /// Times commands from another process's `send` to the holder's reading of them.
