@@ -55,7 +55,7 @@ const COMMANDS: [(&[&str], &[i32]); 9] = [
 struct Machines {
     configs: Vec<NamedTempFile>,
     cluster: Cluster,
-    _folders: tempfile::TempDir,
+    folders: tempfile::TempDir,
 }
 
 /// What was done so far.
@@ -136,7 +136,13 @@ impl Machines {
             lab.changed_config(|text| text.replace(&old, &journal))
         };
         let configs = NAMES.iter().map(config).collect::<Result<Vec<_>>>()?;
-        Ok(Self { configs, cluster, _folders: folders })
+        let machines = Self { configs, cluster, folders };
+        // Hosts remember runs and fences of the scenarios before: the database goes on from there.
+        let from = machines.folders.path().join("journal.db");
+        std::fs::copy(lab.folder().join("journal.db"), &from)?;
+        let from = from.to_str().context("a strange name for a folder")?;
+        machines.start(lab, 0, &["journal", "copy", "--from", from])?.end(PATIENCE)?.expect(0)?;
+        Ok(machines)
     }
 
     fn config(&self, at: usize) -> Result<&Path> {

@@ -8,7 +8,7 @@ mod anew;
 mod apply;
 
 use crate::event::Event;
-use crate::steps::{LaneState, Steps};
+use crate::steps::{LaneState, Place, Steps};
 use crate::transitions::State;
 use crate::withdrawal::Withdrawal;
 use serin_model::{
@@ -183,7 +183,7 @@ impl Run {
     /// Returns when the work before a bake was over, and the bake began that nobody watches; `None`: it has failed since,
     /// and begins again when it is tried again.
     pub fn baked_since(&self, bake: &StepId) -> Option<Timestamp> {
-        let place = self.steps.index.get(bake)?;
+        let place = self.steps.place(bake)?;
         if self.steps.get(bake)?.settled_at.is_some() {
             return None;
         }
@@ -209,7 +209,10 @@ impl Run {
 
     /// Returns a step of the plan with its stage and lane.
     pub fn find(&self, step: &StepId) -> Option<(&Stage, &Lane, &Step)> {
-        let place = self.steps.index.get(step)?;
+        self.at(self.steps.place(step)?)
+    }
+
+    fn at(&self, place: Place) -> Option<(&Stage, &Lane, &Step)> {
         let stage = self.plan.stages.get(place.stage)?;
         let lane = stage.phases.get(place.phase)?.lanes.get(place.lane)?;
         Some((stage, lane, lane.steps.get(place.step)?))
@@ -255,7 +258,7 @@ impl Run {
 
     /// Tells whether a step is in the phase that is worked on.
     pub(crate) fn is_current(&self, step: &StepId) -> bool {
-        self.steps.index.get(step).is_some_and(|place| (place.stage, place.phase) == self.cursor)
+        self.steps.place(step).is_some_and(|place| (place.stage, place.phase) == self.cursor)
     }
 
     /// Returns every host that this run has out of service, and what keeps it there.
@@ -285,7 +288,7 @@ impl Run {
         while let Some(stage) = self.plan.stages.get(self.cursor.0) {
             if self.cursor.1 >= stage.phases.len() {
                 self.cursor = (self.cursor.0 + 1, 0);
-            } else if self.lanes().iter().any(|lane| lane.next().is_some()) {
+            } else if self.steps.has_left(self.cursor) {
                 return;
             } else {
                 self.cursor.1 += 1;

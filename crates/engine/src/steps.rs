@@ -8,7 +8,7 @@
 use crate::due::Mode;
 use crate::run::{IllegalEvent, Status};
 use crate::transitions::{Arrow, Cause, Machine, State, arrow};
-use serin_model::{Action, Lane, Plan, Reason, Step, StepId, Timestamp};
+use serin_model::{Action, Lane, Phase, Plan, Reason, Step, StepId, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -74,16 +74,15 @@ impl StepRecord {
         &self.state
     }
 
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.state, StepState::Done(_))
+    }
+
     /// Goes to another state, or stays in the same, by an arrow of the table.
     ///
     /// # Errors
     /// When there is none. Nothing has changed then.
-    pub(crate) fn goes(
-        &mut self,
-        cause: Cause,
-        to: StepState,
-        term: u64,
-    ) -> Result<Arrow, IllegalEvent> {
+    fn goes(&mut self, cause: Cause, to: StepState, term: u64) -> Result<Arrow, IllegalEvent> {
         let taken = arrow(Machine::Step, self.state.at(term), cause)?.leading(to.at(term))?;
         self.state = to;
         Ok(taken)
@@ -103,8 +102,10 @@ pub(crate) struct Place {
 /// The records of a plan's steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Steps {
-    pub(crate) records: Vec<StepRecord>,
-    pub(crate) index: BTreeMap<StepId, Place>,
+    records: Vec<StepRecord>,
+    index: BTreeMap<StepId, Place>,
+    /// How many steps of each phase of each stage are not done. Counted, because it is asked after every event.
+    left: Vec<Vec<usize>>,
 }
 
 /// A lane with what became of its steps.
@@ -119,8 +120,10 @@ impl Steps {
     /// Makes the records of a plan; the error is a step that it has twice.
     pub(crate) fn new(plan: &Plan) -> Result<Self, StepId> {
         let mut index = BTreeMap::new();
-        let mut record = 0;
+        let (mut record, mut left) = (0, Vec::new());
         for (stage, s) in plan.stages.iter().enumerate() {
+            let steps = |phase: &Phase| phase.lanes.iter().map(|lane| lane.steps.len()).sum();
+            left.push(s.phases.iter().map(steps).collect());
             for (phase, p) in s.phases.iter().enumerate() {
                 for (lane, l) in p.lanes.iter().enumerate() {
                     for (step, item) in l.steps.iter().enumerate() {
@@ -133,15 +136,100 @@ impl Steps {
                 }
             }
         }
-        Ok(Self { records: vec![StepRecord::default(); record], index })
+        Ok(Self { records: vec![StepRecord::default(); record], index, left })
+    }
+
+    pub(crate) fn place(&self, step: &StepId) -> Option<Place> {
+        self.index.get(step).copied()
     }
 
     pub(crate) fn get(&self, step: &StepId) -> Option<&StepRecord> {
-        self.index.get(step).and_then(|place| self.records.get(place.record))
+        self.index.get(step).and_then(|place| self.at(*place))
     }
 
-    pub(crate) fn get_mut(&mut self, step: &StepId) -> Option<&mut StepRecord> {
-        self.index.get(step).and_then(|place| self.records.get_mut(place.record))
+    pub(crate) fn at(&self, place: Place) -> Option<&StepRecord> {
+        self.records.get(place.record)
+    }
+
+    pub(crate) fn all(&self) -> &[StepRecord] {
+        &self.records
+    }
+
+    pub(crate) fn all_mut(&mut self) -> &mut [StepRecord] {
+        &mut self.records
+    }
+
+    /// Has the step of a place go to another state, or stay in the same, by an arrow of the table.
+    ///
+    /// # Errors
+    /// When there is none. Nothing has changed then.
+    pub(crate) fn goes(
+        &mut self,
+        place: Place,
+        cause: Cause,
+        (to, term): (StepState, u64),
+    ) -> Result<(Arrow, &mut StepRecord), IllegalEvent> {
+        let nowhere = || IllegalEvent(format!("the plan has nothing at {place:?}"));
+        let record = self.records.get_mut(place.record).ok_or_else(nowhere)?;
+        let was_done = record.is_done();
+        let taken = record.goes(cause, to, term)?;
+        let phases = self.left.get_mut(place.stage);
+        if let Some(left) = phases.and_then(|phases| phases.get_mut(place.phase)) {
+            *left = *left + usize::from(was_done) - usize::from(record.is_done());
+        }
+        Ok((taken, record))
+    }
+
+    /// Has the step of a place be as if it had never begun.
+    ///
+    /// # Errors
+    /// When the table has no arrow for it.
+    pub(crate) fn reset(
+        &mut self,
+        place: Place,
+        cause: Cause,
+        term: u64,
+    ) -> Result<Option<Arrow>, IllegalEvent> {
+        let Some(record) = self.records.get_mut(place.record) else { return Ok(None) };
+        record.began = false;
+        if record.state == StepState::Pending {
+            return Ok(None);
+        }
+        self.goes(place, cause, (StepState::Pending, term)).map(|(taken, _)| Some(taken))
+    }
+
+    /// Has every step whose work a person wants tried again begin again, or be looked at again.
+    ///
+    /// # Errors
+    /// When the table has no arrow for it.
+    pub(crate) fn resumed(&mut self, term: u64) -> Result<Vec<Arrow>, IllegalEvent> {
+        let mut taken = Vec::new();
+        for record in &mut self.records {
+            record.lost = 0;
+            let to = match record.state() {
+                StepState::Failed(_) => StepState::Pending,
+                // Still in doubt: it is looked at again before anything is done.
+                StepState::Unknown(reason) => StepState::Lost(reason.clone()),
+                StepState::Pending
+                | StepState::Started { .. }
+                | StepState::Lost(_)
+                | StepState::Done(_) => continue,
+            };
+            taken.push(record.goes(Cause::Resumed, to, term)?);
+        }
+        Ok(taken)
+    }
+
+    /// Tells whether a phase has anything left to do.
+    pub(crate) fn has_left(&self, (stage, phase): (usize, usize)) -> bool {
+        self.left.get(stage).and_then(|phases| phases.get(phase)).is_some_and(|left| *left > 0)
+    }
+
+    /// Returns the lane of a place, with what became of its steps.
+    pub(crate) fn lane<'a>(&'a self, place: Place, lane: &'a Lane, term: u64) -> LaneState<'a> {
+        let first = place.record.saturating_sub(place.step);
+        let records = self.records.get(first..first + lane.steps.len()).unwrap_or_default();
+        LaneState { lane, records, term }
     }
 
     /// Returns lanes that follow each other in the plan, with what became of their steps.
@@ -165,7 +253,12 @@ impl<'a> LaneState<'a> {
 
     /// Returns the first step that is not done.
     pub(crate) fn next(&self) -> Option<&'a Step> {
-        self.steps().find(|(_, r)| !matches!(r.state, StepState::Done(_))).map(|(step, _)| step)
+        self.steps().find(|(_, record)| !record.is_done()).map(|(step, _)| step)
+    }
+
+    /// Tells whether all steps before one are done.
+    pub(crate) fn is_turn_of(&self, step: &StepId) -> bool {
+        self.steps().take_while(|(earlier, _)| earlier.id != *step).all(|(_, r)| r.is_done())
     }
 
     /// Returns the step that is in flight.
@@ -181,7 +274,7 @@ impl<'a> LaneState<'a> {
             // At the expedited pace nothing is drained: changing the host is what takes it out.
             None => self.is_changed(),
         };
-        taken && self.ready().is_some_and(|(_, r)| !matches!(r.state, StepState::Done(_)))
+        taken && self.ready().is_some_and(|(_, ready)| !ready.is_done())
     }
 
     /// Tells whether the lane may have changed its host since it was taken out of service.
@@ -222,7 +315,7 @@ impl<'a> LaneState<'a> {
         if halting && !self.holds_slot() {
             return None;
         }
-        let (step, record) = self.steps().find(|(_, r)| !matches!(r.state, StepState::Done(_)))?;
+        let (step, record) = self.steps().find(|(_, record)| !record.is_done())?;
         begin_by(&record.state).map(|mode| (step, mode))
     }
 

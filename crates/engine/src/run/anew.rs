@@ -1,16 +1,20 @@
 //! What begins anew: a host that was put back unchanged, what a person resumes, an exposure whose share was taken away.
 
-use super::{IllegalEvent, Run, Status, StepState};
+use super::{IllegalEvent, Run, Status};
+use crate::steps::{Place, StepRecord};
 use crate::transitions::{Arrow, Cause};
 use serin_model::{Action, StepId};
 
 impl Run {
     /// A host that went back into service without having been changed is as if it had never been taken out.
-    pub(super) fn put_back(&mut self, step: &StepId) -> Result<Vec<Arrow>, IllegalEvent> {
-        let Some((_, lane, ready)) = self.find(step) else { return Ok(Vec::new()) };
-        let complete = self.next(lane).is_none();
-        if ready.action != Action::Ready || !self.is_done(step) || complete || self.is_changed(lane)
-        {
+    pub(super) fn put_back(&mut self, place: Place) -> Result<Vec<Arrow>, IllegalEvent> {
+        let Some((_, lane, ready)) = self.at(place) else { return Ok(Vec::new()) };
+        if ready.action != Action::Ready {
+            return Ok(Vec::new());
+        }
+        let known = self.steps.lane(place, lane, self.term);
+        let is_back = self.steps.at(place).is_some_and(StepRecord::is_done);
+        if !is_back || known.next().is_none() || known.is_changed() {
             return Ok(Vec::new());
         }
         let from_drain = lane.steps.iter().skip_while(|s| s.action != Action::Drain);
@@ -21,11 +25,8 @@ impl Run {
     fn reset(&mut self, steps: &[StepId], cause: Cause) -> Result<Vec<Arrow>, IllegalEvent> {
         let mut taken = Vec::new();
         for id in steps {
-            let Some(record) = self.steps.get_mut(id) else { continue };
-            record.began = false;
-            if *record.state() != StepState::Pending {
-                taken.push(record.goes(cause, StepState::Pending, self.term)?);
-            }
+            let Some(place) = self.steps.place(id) else { continue };
+            taken.extend(self.steps.reset(place, cause, self.term)?);
         }
         Ok(taken)
     }
@@ -37,7 +38,7 @@ impl Run {
         steps: &[StepId],
     ) -> Result<Vec<Arrow>, IllegalEvent> {
         let taken = self.reset(steps, Cause::ExposedAnew)?;
-        if let Some(place) = self.steps.index.get(first) {
+        if let Some(place) = self.steps.place(first) {
             self.cursor = (place.stage, place.phase);
         }
         Ok(taken)
@@ -47,19 +48,7 @@ impl Run {
         let mut taken = self.expose_anew()?;
         self.status = Status::Running;
         self.alerts.clear();
-        for record in &mut self.steps.records {
-            record.lost = 0;
-            let to = match record.state() {
-                StepState::Failed(_) => StepState::Pending,
-                // Still in doubt: it is looked at again before anything is done.
-                StepState::Unknown(reason) => StepState::Lost(reason.clone()),
-                StepState::Pending
-                | StepState::Started { .. }
-                | StepState::Lost(_)
-                | StepState::Done(_) => continue,
-            };
-            taken.push(record.goes(Cause::Resumed, to, self.term)?);
-        }
+        taken.extend(self.steps.resumed(self.term)?);
         Ok(taken)
     }
 }

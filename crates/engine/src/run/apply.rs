@@ -2,7 +2,7 @@
 
 use super::{Entered, IllegalEvent, Run, Status, StepState, illegal};
 use crate::event::{Event, Outcome};
-use crate::steps::StepRecord;
+use crate::steps::{Place, StepRecord};
 use crate::transitions::{Arrow, Cause, Machine, State, arrow};
 use crate::withdrawal::Withdrawal;
 use serin_model::{Action, EnvironmentName, HostName, Reason, StepId, Timestamp};
@@ -77,7 +77,7 @@ impl Run {
             taken.push(before.leading(entered.at(term))?);
         }
         let in_flight = |state: &StepState| state.at(self.term) == State::InFlight;
-        for state in self.steps.records.iter().map(StepRecord::state).filter(|s| in_flight(s)) {
+        for state in self.steps.all().iter().map(StepRecord::state).filter(|s| in_flight(s)) {
             taken.push(arrow(Machine::Step, State::InFlight, cause)?.leading(state.at(term))?);
         }
         if let Some(known) = self.withdrawal.as_ref().filter(|known| in_flight(&known.state)) {
@@ -91,7 +91,7 @@ impl Run {
         self.alerts.clear();
         self.held.clear();
         self.withdrawal.iter_mut().for_each(Withdrawal::adopted);
-        for record in &mut self.steps.records {
+        for record in self.steps.all_mut() {
             record.watched = Duration::ZERO;
             record.sample = None;
             record.lost_at = None;
@@ -142,9 +142,10 @@ impl Run {
         arrow(Machine::Environment, here, cause)?.leading(here)
     }
 
-    fn record_mut(&mut self, step: &StepId) -> Result<&mut StepRecord, IllegalEvent> {
-        let unknown = || IllegalEvent(format!("the plan has no step {step}"));
-        self.steps.get_mut(step).ok_or_else(unknown)
+    fn place(&self, step: &StepId) -> Result<(Place, &StepRecord), IllegalEvent> {
+        let place = self.steps.place(step);
+        let found = place.and_then(|place| Some((place, self.steps.at(place)?)));
+        found.ok_or_else(|| IllegalEvent(format!("the plan has no step {step}")))
     }
 
     fn attempt_started(
@@ -153,24 +154,24 @@ impl Run {
         attempt: u32,
         term: u64,
     ) -> Result<Arrow, IllegalEvent> {
-        let Some((_, lane, found)) = self.find(step) else {
-            return illegal(format!("the plan has no step {step}"));
-        };
+        let (place, known) = self.place(step)?;
         if term != self.term {
             return illegal(format!("{step} was started under term {term}, not {}", self.term));
         }
-        if attempt != self.attempts(step) + 1 {
-            return illegal(format!("attempt {attempt} of {step} after {}", self.attempts(step)));
+        if attempt != known.attempts + 1 {
+            return illegal(format!("attempt {attempt} of {step} after {}", known.attempts));
         }
-        let mut before = lane.steps.iter().take_while(|earlier| earlier.id != *step);
-        let in_order = before.all(|earlier| self.is_done(&earlier.id));
-        let puts_back =
-            found.action == Action::Ready && self.holds_slot(lane) && !self.is_changed(lane);
-        if !self.is_current(step) || !(in_order || puts_back) {
+        let may_begin = self.at(place).is_some_and(|(_, lane, found)| {
+            let lane = self.steps.lane(place, lane, term);
+            let puts_back =
+                found.action == Action::Ready && lane.holds_slot() && !lane.is_changed();
+            puts_back || lane.is_turn_of(step)
+        });
+        if (place.stage, place.phase) != self.cursor || !may_begin {
             return illegal(format!("{step} was started before its turn"));
         }
-        let record = self.record_mut(step)?;
-        let taken = record.goes(Cause::AttemptStarted, StepState::Started { term }, term)?;
+        let started = (StepState::Started { term }, term);
+        let (taken, record) = self.steps.goes(place, Cause::AttemptStarted, started)?;
         record.attempts = attempt;
         record.began = true;
         // A bake that failed begins again: what was watched before the bad reading does not count.
@@ -186,10 +187,9 @@ impl Run {
         outcome: &Outcome,
         at: Timestamp,
     ) -> Result<Vec<Arrow>, IllegalEvent> {
-        let term = self.term;
-        let record = self.record_mut(step)?;
-        if attempt != record.attempts {
-            return illegal(format!("attempt {attempt} of {step} ended, not {}", record.attempts));
+        let (place, known) = self.place(step)?;
+        if attempt != known.attempts {
+            return illegal(format!("attempt {attempt} of {step} ended, not {}", known.attempts));
         }
         let to = match outcome {
             Outcome::Done(seen) | Outcome::AlreadyDone(seen) => StepState::Done(seen.clone()),
@@ -197,13 +197,14 @@ impl Run {
             Outcome::Lost(reason) => StepState::Lost(reason.clone()),
             Outcome::Unknown(reason) => StepState::Unknown(reason.clone()),
         };
-        let taken = record.goes(Cause::of_outcome(outcome), to, term)?;
+        let cause = Cause::of_outcome(outcome);
+        let (taken, record) = self.steps.goes(place, cause, (to, self.term))?;
         let lost = matches!(outcome, Outcome::Lost(_));
         record.lost = if lost { record.lost + 1 } else { 0 };
         record.lost_at = lost.then_some(at);
         record.ended_at = Some(at);
         record.settled_at = if lost { record.settled_at } else { Some(at) };
-        let put_back = self.put_back(step)?;
+        let put_back = self.put_back(place)?;
         self.advance();
         Ok([taken].into_iter().chain(put_back).collect())
     }
@@ -214,10 +215,9 @@ impl Run {
         watched: Duration,
         sample: Option<Timestamp>,
     ) -> Result<Arrow, IllegalEvent> {
-        let term = self.term;
-        let record = self.record_mut(step)?;
-        let same = record.state().clone();
-        let taken = record.goes(Cause::BakeProgressed, same, term)?;
+        let (place, known) = self.place(step)?;
+        let same = (known.state().clone(), self.term);
+        let (taken, record) = self.steps.goes(place, Cause::BakeProgressed, same)?;
         record.watched = watched;
         record.sample = sample;
         Ok(taken)
