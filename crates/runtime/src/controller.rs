@@ -131,6 +131,7 @@ pub struct Controller {
     settings: Settings,
     observer: Box<dyn Observer>,
     id: RunId,
+    made: Timestamp,
     run: Run,
     plan: Arc<Plan>,
     last: u64,
@@ -169,6 +170,7 @@ impl Controller {
         let lease = journal.take_lease(&scope, &settings.holder, settings.ttl).await?;
         let (run, events) = records::load(journal.as_ref(), &id).await?;
         let last = events.last().map_or(0, |(record, _)| record.seq);
+        let made = events.first().map_or(Timestamp::from_millis(0), |(record, _)| record.at);
         let (term, by) = (lease.epoch, settings.holder.to_string());
         let mut controller = Self {
             plan: Arc::new(run.plan.clone()),
@@ -179,6 +181,7 @@ impl Controller {
             settings,
             observer,
             id,
+            made,
             run,
             last,
             lease,

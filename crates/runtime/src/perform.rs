@@ -15,11 +15,13 @@ mod share;
 mod sweep;
 mod traffic;
 
-use crate::ports::{Command, CommandEnd, Fence, Job, JobEnd, Look, PortError, Ports, Work};
+use crate::ports::{
+    Command, CommandEnd, Fence, HostRun, Job, JobEnd, Look, PortError, Ports, Work,
+};
 use serin_engine::{Mode, Outcome};
 use serin_model::{
     Action, Argv, Build, Environment, Host, HostName, HostObservation, InvalidArgument, Plan,
-    Reason, Role, RunId, Step, StepId, Subject,
+    Reason, Role, Step, StepId, Subject,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +40,7 @@ pub struct Act {
     /// The plan.
     pub plan: Arc<Plan>,
     /// The run.
-    pub run: RunId,
+    pub run: HostRun,
     /// The environment of the step's stage.
     pub environment: serin_model::EnvironmentName,
     /// What the step is about.

@@ -10,6 +10,7 @@ use serin_model::{
     ServerName, ServiceName, StepId, Timestamp,
 };
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,7 +96,7 @@ pub trait HostPort: Send + Sync {
     async fn look(
         &self,
         host: &HostName,
-        run: &RunId,
+        run: &HostRun,
         step: &StepId,
     ) -> Result<JobState, PortError>;
 
@@ -168,7 +169,7 @@ pub struct Job {
     /// The host.
     pub host: HostName,
     /// The run and, with it, the step: they name the job.
-    pub run: RunId,
+    pub run: HostRun,
     /// The step.
     pub step: StepId,
     /// Which attempt of the step this is, from 1.
@@ -181,6 +182,24 @@ pub struct Job {
     pub note: String,
     /// How long it is waited for. The job is never killed: a package manager that is killed leaves a broken host.
     pub timeout: Duration,
+}
+
+/// A run as hosts know it, written as `r-7-1795582808`.
+///
+/// A journal that is replaced by an empty one gives the same names to other runs. A host that has kept the jobs of the ones
+/// must not take them for those of the others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostRun {
+    /// The run.
+    pub id: RunId,
+    /// When it was made; to the second on hosts.
+    pub made: Timestamp,
+}
+
+impl fmt::Display for HostRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.id, self.made.as_millis() / 1000)
+    }
 }
 
 /// What a job does.

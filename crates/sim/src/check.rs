@@ -37,7 +37,7 @@ pub(crate) const POLLS: Duration = Duration::from_secs(2);
 impl World {
     /// Checks that a job may begin now.
     pub(crate) fn check_job(&mut self, job: &Job) {
-        let pages = self.ledger.pages(&job.run);
+        let pages = self.ledger.pages(&job.run.id);
         let pace = pages.map(|pages| pages.plan.pace);
         if !pages.is_some_and(|pages| pages.in_flight(&job.step, job.attempt)) {
             self.violation(Checker::Job, format!("{} has no record of its attempt", job.step));

@@ -93,7 +93,7 @@ impl World {
     /// Starts a job or attaches to it; returns the attempt that this is about.
     pub(crate) fn start(&mut self, job: &Job, trouble: Option<Trouble>) -> Result<u32, PortError> {
         self.pass_host(&job.host, job.fence)?;
-        let key = (job.run.clone(), job.step.clone());
+        let key = (job.run.id.clone(), job.step.clone());
         let again = self.installs_again(job);
         let attempts = self.machine(&job.host)?.jobs.entry(key.clone()).or_default();
         if again && attempts.last().is_some_and(|last| last.state == State::Exited(0)) {
@@ -200,7 +200,7 @@ impl World {
     /// When the host cannot be reached.
     pub(crate) fn ended(&mut self, job: &Job, attempt: u32) -> Result<Option<JobEnd>, PortError> {
         let jobs = &self.machine(&job.host)?.jobs;
-        let attempts = jobs.get(&(job.run.clone(), job.step.clone()));
+        let attempts = jobs.get(&(job.run.id.clone(), job.step.clone()));
         let found = attempts.into_iter().flatten().find(|found| found.number == attempt);
         Ok(found.and_then(Attempt::end))
     }

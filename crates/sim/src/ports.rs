@@ -12,13 +12,13 @@ use crate::world::World;
 use async_trait::async_trait;
 use serin_model::{
     AdminState, AlertSource, BackendName, EnvironmentName, HostName, HostObservation,
-    LbObservation, LoadBalancer, PackageState, Patch, PatchId, QaSuite, RunId, ServerName, StepId,
+    LbObservation, LoadBalancer, PackageState, Patch, PatchId, QaSuite, ServerName, StepId,
     Timestamp,
 };
 use serin_runtime::TokioClock;
 use serin_runtime::ports::{
-    AlertPort, AlertReading, Clock, Command, CommandEnd, Fence, HostPort, HostQuery, Job, JobEnd,
-    JobState, LbPort, PortError, Ports, QaPort, QaResult,
+    AlertPort, AlertReading, Clock, Command, CommandEnd, Fence, HostPort, HostQuery, HostRun, Job,
+    JobEnd, JobState, LbPort, PortError, Ports, QaPort, QaResult,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -202,10 +202,10 @@ impl HostPort for SimPorts {
     async fn look(
         &self,
         host: &HostName,
-        run: &RunId,
+        run: &HostRun,
         step: &StepId,
     ) -> Result<JobState, PortError> {
-        self.host(host).await.look(host, &(run.clone(), step.clone()))
+        self.host(host).await.look(host, &(run.id.clone(), step.clone()))
     }
 
     async fn raise_fence(&self, host: &HostName, fence: Fence) -> Result<(), PortError> {

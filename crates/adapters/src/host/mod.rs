@@ -13,9 +13,10 @@ mod request;
 use crate::shown::shown;
 use crate::ssh::{Reply, Request, SshConfig, SshPool};
 use async_trait::async_trait;
-use serin_model::{HostName, HostObservation, Patch, PatchId, RunId, StepId};
+use serin_model::{HostName, HostObservation, Patch, PatchId, StepId};
 use serin_runtime::ports::{
-    Clock, Command, CommandEnd, Fence, HostPort, HostQuery, Job, JobEnd, JobState, PortError,
+    Clock, Command, CommandEnd, Fence, HostPort, HostQuery, HostRun, Job, JobEnd, JobState,
+    PortError,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,7 +165,7 @@ impl HostPort for SystemHosts {
     async fn look(
         &self,
         host: &HostName,
-        run: &RunId,
+        run: &HostRun,
         step: &StepId,
     ) -> Result<JobState, PortError> {
         let reply = self.ask(host, &request::look(run, step)?, Duration::ZERO).await?;

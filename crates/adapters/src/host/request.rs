@@ -3,8 +3,8 @@
 //! Nothing is decided here, and nothing sent. `base.sh` beside this file describes the frames.
 
 use crate::ssh::Request;
-use serin_model::{Argv, Build, FileChange, Patch, PatchId, RunId, Sha256, StepId};
-use serin_runtime::ports::{Command, Fence, HostQuery, Job, Look, PortError, Work};
+use serin_model::{Argv, Build, FileChange, Patch, PatchId, Sha256, StepId};
+use serin_runtime::ports::{Command, Fence, HostQuery, HostRun, Job, Look, PortError, Work};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub(super) fn wait(job: &Job, attempt: u32, slice: Duration) -> Result<Request, 
     request("wait", vec![job.run.to_string(), step, attempt.to_string(), seconds(slice)])
 }
 
-pub(super) fn look(run: &RunId, step: &StepId) -> Result<Request, PortError> {
+pub(super) fn look(run: &HostRun, step: &StepId) -> Result<Request, PortError> {
     request("look", vec![run.to_string(), folder(step)?])
 }
 
@@ -259,7 +259,7 @@ fn seconds(duration: Duration) -> String {
 mod tests {
     use super::*;
     use serin_model::plan::Action;
-    use serin_model::{BuildKind, PatchedFile, Profile};
+    use serin_model::{BuildKind, PatchedFile, Profile, Timestamp};
 
     fn argv(words: &[&str]) -> Argv {
         Argv::new(words.iter().copied()).unwrap()
@@ -273,7 +273,7 @@ mod tests {
     fn job(work: Work) -> Job {
         Job {
             host: "web-01".parse().unwrap(),
-            run: "r-7".parse().unwrap(),
+            run: HostRun { id: "r-7".parse().unwrap(), made: Timestamp::from_millis(5_999) },
             step: StepId::new(6, "web-01", &Action::Fetch, None),
             attempt: 2,
             fence: Fence(9),
@@ -325,26 +325,29 @@ mod tests {
         assert_eq!(sent(read(&command)), "read|6|2|A=1 2|echo|a b||$(x)");
         assert_eq!(
             sent(start(&work)),
-            r"start|11|r-7|6__web-01__fetch|2|9|of\ntwo lines \\|command|A=1 2|echo|a b||$(x)"
+            r"start|11|r-7-5|6__web-01__fetch|2|9|of\ntwo lines \\|command|A=1 2|echo|a b||$(x)"
         );
         assert_eq!(
             sent(start(&job(Work::Fetch(build())))),
             format!(
-                r"start|9|r-7|6__web-01__fetch|2|9|of\ntwo lines \\|fetch|gitlab-ee|16.2.0-ee.0|{digest}"
+                r"start|9|r-7-5|6__web-01__fetch|2|9|of\ntwo lines \\|fetch|gitlab-ee|16.2.0-ee.0|{digest}"
             )
         );
         assert_eq!(
             sent(start(&job(Work::Install(build())))),
             format!(
-                r"start|9|r-7|6__web-01__fetch|2|9|of\ntwo lines \\|install|gitlab-ee|16.2.0-ee.0|{digest}"
+                r"start|9|r-7-5|6__web-01__fetch|2|9|of\ntwo lines \\|install|gitlab-ee|16.2.0-ee.0|{digest}"
             )
         );
-        assert_eq!(sent(wait(&work, 1, Duration::from_secs(5))), "wait|4|r-7|6__web-01__fetch|1|5");
+        assert_eq!(
+            sent(wait(&work, 1, Duration::from_secs(5))),
+            "wait|4|r-7-5|6__web-01__fetch|1|5"
+        );
         let digests = ["cd", "ef"].map(|pair| pair.repeat(32));
         assert_eq!(
             sent(start(&job(Work::Patch(patch())))),
             format!(
-                r"start|21|r-7|6__web-01__fetch|2|9|of\ntwo lines \\|patch|{digest}|gitlab-ee|16.2.0-ee.0|\
+                r"start|21|r-7-5|6__web-01__fetch|2|9|of\ntwo lines \\|patch|{digest}|gitlab-ee|16.2.0-ee.0|\
                 -|{0}|{1}|/opt/a b.rb|755|none|{1}|/opt/new|-|{0}|none|/opt/old",
                 digests[0], digests[1]
             )
@@ -354,7 +357,7 @@ mod tests {
         let hash = "d9de6db1b6b33b25eb0deb4f75fe9bc5d2cfdea71a08b5f5ff59e34e1b0c0d3c";
         assert_eq!(bytes.render().len(), format!("store\n4\n3\n{digest}\n{hash}\n4\n").len());
         assert_eq!(bytes.bytes(), b"ab\nc");
-        assert_eq!(sent(look(&work.run, &work.step)), "look|2|r-7|6__web-01__fetch");
+        assert_eq!(sent(look(&work.run, &work.step)), "look|2|r-7-5|6__web-01__fetch");
         let commands = ["show info".to_owned(), "show stat".to_owned()];
         let each = Duration::from_secs(5);
         assert_eq!(

@@ -1,19 +1,17 @@
 //! Jobs: they run once, outlive everything but their own machine, and are found again.
 
-use crate::machine::{Machine, until, until_async, web};
+use crate::machine::{Machine, run, until, until_async, web};
 use serin_adapters::host::SystemHosts;
 use serin_model::plan::{Action, MigrationKind};
-use serin_model::{Argv, RunId, StepId};
-use serin_runtime::ports::{CommandEnd, Fence, HostPort, Job, JobEnd, JobState, PortError, Work};
+use serin_model::{Argv, StepId, Timestamp};
+use serin_runtime::ports::{
+    CommandEnd, Fence, HostPort, HostRun, Job, JobEnd, JobState, PortError, Work,
+};
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const FOLDER: &str = "/var/lib/serin/jobs/r-7/1__deploy-01.gprd__migrate";
-
-fn run_id() -> RunId {
-    "r-7".parse().unwrap()
-}
+const FOLDER: &str = "/var/lib/serin/jobs/r-7-0/1__deploy-01.gprd__migrate";
 
 fn step() -> StepId {
     StepId::new(1, "deploy-01.gprd", &Action::Migrate(MigrationKind::Regular), None)
@@ -22,7 +20,7 @@ fn step() -> StepId {
 fn job(attempt: u32, fence: u64, script: &str) -> Job {
     Job {
         host: web(),
-        run: run_id(),
+        run: run("r-7"),
         step: step(),
         attempt,
         fence: Fence(fence),
@@ -40,7 +38,7 @@ fn exited(status: i32, output: &str) -> JobEnd {
 }
 
 async fn look(hosts: &SystemHosts) -> JobState {
-    hosts.look(&web(), &run_id(), &step()).await.unwrap()
+    hosts.look(&web(), &run("r-7"), &step()).await.unwrap()
 }
 
 /// Starts a job of its own task, and waits until its first line is in the log.
@@ -78,6 +76,17 @@ async fn an_attempt_runs_once_and_its_end_is_kept() {
     assert_eq!(late, PortError::Refused("attempt 2 of this step came after attempt 1".into()));
     assert_eq!(hosts.run(&job(3, 5, "kill -9 $$")).await.unwrap(), exited(137, ""));
     assert_eq!(machine.ok("stat -c '%a %U' /var/lib/serin"), "700 root\n");
+}
+
+#[tokio::test]
+async fn a_run_of_another_journal_that_has_the_same_name_has_jobs_of_its_own() {
+    let machine = Machine::start();
+    let hosts = machine.hosts("release");
+    assert_eq!(hosts.run(&job(1, 5, "echo one")).await.unwrap(), exited(0, "one\n"));
+    let other = HostRun { made: Timestamp::from_millis(1_000), ..run("r-7") };
+    assert_eq!(hosts.look(&web(), &other, &step()).await.unwrap(), JobState::NeverStarted);
+    let job = Job { run: other, ..job(1, 5, "echo other") };
+    assert_eq!(hosts.run(&job).await.unwrap(), exited(0, "other\n"));
 }
 
 #[tokio::test]

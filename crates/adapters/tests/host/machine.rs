@@ -6,7 +6,7 @@
 use serin_adapters::host::SystemHosts;
 use serin_adapters::ssh::SshConfig;
 use serin_model::{HostName, Timestamp};
-use serin_runtime::ports::Clock;
+use serin_runtime::ports::{Clock, HostRun};
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -256,6 +256,11 @@ pub(crate) async fn until_async(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Returns the host's name.
+/// A run that was made long ago.
+pub(crate) fn run(id: &str) -> HostRun {
+    HostRun { id: id.parse().unwrap(), made: Timestamp::from_millis(0) }
+}
+
 pub(crate) fn web() -> HostName {
     "web-01".parse().unwrap()
 }

@@ -1,8 +1,8 @@
 //! Job folders of runs that are over: they go, and nothing else does.
 
-use crate::machine::{Machine, until, web};
+use crate::machine::{Machine, run, until, web};
 use serin_model::plan::{Action, MigrationKind};
-use serin_model::{Argv, RunId, StepId};
+use serin_model::{Argv, StepId};
 use serin_runtime::ports::{CommandEnd, Fence, HostPort, Job, JobEnd, Work};
 use std::fmt::Write as _;
 use std::fs;
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 const JOBS: &str = "/var/lib/serin/jobs";
 
-fn job(run: &RunId, fence: u64) -> Job {
+fn job(of: &str, fence: u64) -> Job {
     Job {
         host: web(),
-        run: run.clone(),
+        run: run(of),
         step: StepId::new(1, "deploy-01.gprd", &Action::Migrate(MigrationKind::Regular), None),
         attempt: 1,
         fence: Fence(fence),
@@ -63,8 +63,8 @@ async fn folders_of_runs_that_are_over_go_when_the_next_run_begins() {
     );
     machine.ok(&orphan);
     let done = JobEnd::Exited(CommandEnd { status: 0, output: String::new() });
-    assert_eq!(hosts.run(&job(&"r-8".parse().unwrap(), 7)).await.unwrap(), done);
-    let mut expected: Vec<String> = ["current", "orphaned", "r-8", "running", "young"]
+    assert_eq!(hosts.run(&job("r-8", 7)).await.unwrap(), done);
+    let mut expected: Vec<String> = ["current", "orphaned", "r-8-0", "running", "young"]
         .map(str::to_owned)
         .into_iter()
         .chain((1..=10).map(|n| format!("last-{n:02}")))
@@ -75,7 +75,7 @@ async fn folders_of_runs_that_are_over_go_when_the_next_run_begins() {
     assert_eq!(left, expected);
     // Once the job is over and another controller acts, they go as well; of the last ten, one makes room for r-8.
     machine.ok("kill -9 $(pgrep -f '^sleep 1000'); sleep 0.1");
-    assert_eq!(hosts.run(&job(&"r-9".parse().unwrap(), 8)).await.unwrap(), done);
+    assert_eq!(hosts.run(&job("r-9", 8)).await.unwrap(), done);
     let left = names(&machine);
     assert!(
         !left.iter().any(|name| ["current", "orphaned", "running"].contains(&&**name)),
@@ -91,7 +91,7 @@ async fn a_sweep_that_cannot_tell_ages_removes_nothing_and_stops_no_job() {
     write!(script, "mkdir {JOBS}/.over.r-12; echo >{JOBS}/.over.r-12/x; rm -f /usr/bin/find")
         .unwrap();
     machine.ok(&script);
-    let end = machine.hosts("root").run(&job(&"r-20".parse().unwrap(), 2)).await.unwrap();
+    let end = machine.hosts("root").run(&job("r-20", 2)).await.unwrap();
     assert!(matches!(end, JobEnd::Exited(CommandEnd { status: 0, .. })), "{end:?}");
     assert_eq!(names(&machine).len(), 13, "nothing is known to be old");
     assert!(fs::exists(machine.root(&format!("{JOBS}/r-12/s/done.1"))).unwrap());

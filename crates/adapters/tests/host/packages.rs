@@ -1,6 +1,6 @@
 //! Fetching and installing, with the real apt and dpkg, from a repository on the machine's own disk.
 
-use crate::machine::{Machine, done, until, until_async, web};
+use crate::machine::{Machine, done, run, until, until_async, web};
 use serin_model::plan::Action;
 use serin_model::{Build, BuildKind, HostObservation, PackageState, StepId};
 use serin_runtime::ports::{Fence, HostPort, HostQuery, Job, JobEnd, Work};
@@ -69,7 +69,7 @@ impl Shop {
         let number = self.jobs.replace(self.jobs.get() + 1);
         Job {
             host: web(),
-            run: "r-1".parse().unwrap(),
+            run: run("r-1"),
             step: StepId::new(number, "web-01", &Action::Fetch, None),
             attempt: 1,
             fence: Fence(1),
@@ -282,7 +282,7 @@ async fn locks_of_another_apt_are_waited_for() {
         until("the lock is held", || shop.machine.root("/root/held").exists());
         let (hosts, job) = (shop.machine.hosts("root"), shop.job(work));
         let log = shop.machine.root(&format!(
-            "/var/lib/serin/jobs/r-1/{}/log.1",
+            "/var/lib/serin/jobs/r-1-0/{}/log.1",
             job.step.as_str().replace('/', "__")
         ));
         let running = tokio::spawn(async move { hosts.run(&job).await });

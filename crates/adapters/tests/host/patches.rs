@@ -1,6 +1,6 @@
 //! Patches on a host: all of the files or none, through kills, full disks and foreign hands.
 
-use crate::machine::{Machine, done, until, web};
+use crate::machine::{Machine, done, run, until, web};
 use serin_model::plan::Action;
 use serin_model::{CarriedState, FileChange, Patch, PatchId, PatchedFile, Sha256, StepId};
 use serin_runtime::ports::{Fence, HostPort, HostQuery, Job, JobEnd, PortError, Work};
@@ -101,7 +101,7 @@ impl Patched {
         let number = self.jobs.replace(self.jobs.get() + 1);
         Job {
             host: web(),
-            run: "r-1".parse().unwrap(),
+            run: run("r-1"),
             step: StepId::new(number, "web-01", &Action::Fetch, None),
             attempt: 1,
             fence: Fence(1),

@@ -9,9 +9,9 @@ use crate::target::shell::{Wrapper, pasted};
 use serin_adapters::host::fuzzing as host;
 use serin_model::{
     Action, Argv, BackendName, DebVersion, EnvironmentName, HostName, PackageName, Profile, RunId,
-    ServerName, ServiceName, StepId,
+    ServerName, ServiceName, StepId, Timestamp,
 };
-use serin_runtime::ports::{Command, Fence, HostQuery, Job, Look, PortError, Work};
+use serin_runtime::ports::{Command, Fence, HostQuery, HostRun, Job, Look, PortError, Work};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -137,7 +137,7 @@ fn note(wrapper: &mut Wrapper, text: &str) {
     let argv = Argv::new(["true"]).expect("it is a word");
     let job = Job {
         host: "web-01".parse().expect("it is a name"),
-        run: "r-7".parse().expect("it is an id"),
+        run: HostRun { id: "r-7".parse().expect("it is an id"), made: Timestamp::from_millis(0) },
         step: StepId::new(wrapper.count(), "web-01", &Action::Guard, None),
         attempt: 1,
         fence: Fence(1),

@@ -4,7 +4,7 @@ use super::shares::FleetKey;
 use super::{Controller, Ended, RETRY, lost};
 use crate::environment::EnvironmentRequest;
 use crate::perform::{self, Act, perform};
-use crate::ports::{AlertReading, Fence, PortError, Ports};
+use crate::ports::{AlertReading, Fence, HostRun, PortError, Ports};
 use serin_engine::environment::{Canary, Refused};
 use serin_engine::{Effect, Event, Input, Mode, Outcome, Status, Watch, decide, is_watch};
 use serin_journal::{AppendError, ClaimChange, CommandId, Lease, LeaseRefused, Scope};
@@ -211,7 +211,7 @@ impl Controller {
         let act = Act {
             ports: self.ports.clone(),
             plan: Arc::clone(&self.plan),
-            run: self.id.clone(),
+            run: HostRun { id: self.id.clone(), made: self.made },
             environment: stage.environment.clone(),
             subject: lane.subject.clone(),
             step: found.clone(),
