@@ -180,17 +180,7 @@ impl<'a> Measured<'a> {
 /// Returns the records of a run that has brought a release to very many hosts: its first one, and the others.
 fn release() -> Result<(String, Vec<String>), Box<dyn Error>> {
     let truth = Installation::new(&format!("staging lb-01\n  main deploy-01 {HOSTS}"));
-    let (plan, _) = serin_planner::plan(serin_planner::Request {
-        topology: &truth.topology,
-        pipeline: &truth.pipeline,
-        build: &truth.build,
-        observed: &truth.observed,
-        passed: &truth.passed,
-        pace: truth.pace,
-        back: truth.back.as_ref(),
-        patching: truth.patching.as_ref(),
-        overlays: &truth.overlays,
-    })?;
+    let (plan, _) = serin_planner::plan(truth.request())?;
     let (by, term) = ("ada".to_owned(), 1);
     let environment: EnvironmentName = "staging".parse()?;
     let mut events = vec![

@@ -12,7 +12,7 @@ use serin_journal::Scope;
 use serin_model::{Action, EnvironmentName, FleetName, HostName, RunId, Stage, Subject};
 use serin_runtime::environment::{Stream, windows};
 use serin_runtime::records::{self, End};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub(crate) async fn status(context: &Context) -> Result<Code, Failure> {
@@ -160,6 +160,8 @@ pub(crate) async fn left_behind(
     let journal = context.journal.as_ref();
     let runs = journal.runs().await?;
     let mut left: BTreeMap<HostName, (RunId, OutOfService)> = BTreeMap::new();
+    // Each run is read once at most: a host that is no more is put back by none of them.
+    let mut back: BTreeMap<&RunId, BTreeSet<HostName>> = BTreeMap::new();
     for (place, summary) in runs.iter().enumerate() {
         if records::end(journal, summary).await? != End::Cancelled {
             continue;
@@ -173,8 +175,13 @@ pub(crate) async fn left_behind(
             if out.is_empty() {
                 break;
             }
-            let (later, _) = records::load(journal, &later.id).await?;
-            put_back(&later, environment).for_each(|host| drop(out.remove(host)));
+            if !back.contains_key(&later.id) {
+                let (run, _) = records::load(journal, &later.id).await?;
+                back.insert(&later.id, put_back(&run, environment).cloned().collect());
+            }
+            if let Some(hosts) = back.get(&later.id) {
+                out.retain(|host, _| !hosts.contains(host));
+            }
         }
         for (host, what) in out {
             left.entry(host).or_insert_with(|| (summary.id.clone(), what));
@@ -298,7 +305,9 @@ pub(crate) fn out_of_service(run: &Run) -> Vec<String> {
 pub(crate) async fn runs(context: &Context, limit: usize) -> Result<Code, Failure> {
     let mut rows = table(&["RUN", "BEGAN", "PIPELINE", "BUILD", "BY", "STATE"]);
     let mut objects = Vec::new();
-    for summary in context.journal.runs().await?.into_iter().take(limit) {
+    let all = context.journal.runs().await?;
+    let older = all.len().saturating_sub(limit);
+    for summary in all.into_iter().take(limit) {
         let (run, _) = records::load(context.journal.as_ref(), &summary.id).await?;
         objects.push(serde_json::json!({
             "run": summary.id.as_str(),
@@ -320,10 +329,13 @@ pub(crate) async fn runs(context: &Context, limit: usize) -> Result<Code, Failur
     }
     if context.json() {
         line(serde_json::to_string(&objects).unwrap_or_default());
-    } else if objects.is_empty() {
+    } else if objects.is_empty() && older == 0 {
         line("there are no runs yet");
     } else {
         print(&rows);
+        if older > 0 {
+            line(format!("{older} older run(s): serin runs -n {}", limit + older));
+        }
     }
     Ok(Code::Done)
 }

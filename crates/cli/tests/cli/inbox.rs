@@ -25,15 +25,23 @@ impl Other {
         Self { journal, lease, production }
     }
 
-    /// Waits until something is asked.
     async fn asked(&self) -> Inbox {
+        asked(&self.journal, &self.production).await
+    }
+}
+
+/// Waits until something is asked in an environment; whoever asks gives up after 30 s at most.
+async fn asked(journal: &SqliteJournal, environment: &EnvironmentName) -> Inbox {
+    let look = async {
         loop {
-            if let Some(item) = self.journal.inbox(&self.production).await.unwrap().pop() {
+            if let Some(item) = journal.inbox(environment).await.unwrap().pop() {
                 return item;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(40), look).await;
+    asked.unwrap_or_else(|_| panic!("nothing was asked in {environment}"))
 }
 
 fn place(world: &World) -> Said {
@@ -98,15 +106,6 @@ impl Acting {
         let append = Append { run, expected, records: &[], at, leases: &[], claims };
         self.journal.append(&append).await.unwrap();
     }
-
-    async fn asked_in(&self, environment: &EnvironmentName) -> Inbox {
-        loop {
-            if let Some(item) = self.journal.inbox(environment).await.unwrap().pop() {
-                return item;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,10 +117,10 @@ async fn a_word_follows_its_run_from_one_environment_to_the_next() {
     acting.goes(&[ClaimChange::Take(staging.clone())]).await;
     let asking = std::sync::Arc::clone(&world);
     let halting = tokio::task::spawn_blocking(move || asking.serin(&["halt", "--reason", "lunch"]));
-    let unread = acting.asked_in(&staging).await;
+    let unread = asked(&acting.journal, &staging).await;
     // It goes on before it has read that.
     acting.goes(&[ClaimChange::Release(staging), ClaimChange::Take(production.clone())]).await;
-    let item = acting.asked_in(&production).await;
+    let item = asked(&acting.journal, &production).await;
     assert_eq!(item.body, unread.body);
     let scope = Scope::Environment(production);
     let holder = Holder { user: "ada".to_owned(), machine: "deploy-01".to_owned(), pid: 7 };
@@ -138,7 +137,7 @@ async fn whoever_asks_sees_to_it_when_the_process_that_was_asked_goes_away() {
     acting.goes(&[ClaimChange::Take(production.clone())]).await;
     let asking = std::sync::Arc::clone(&world);
     let halting = tokio::task::spawn_blocking(move || asking.serin(&["halt", "--reason", "lunch"]));
-    acting.asked_in(&production).await;
+    asked(&acting.journal, &production).await;
     acting.journal.release_lease(&acting.lease).await.unwrap();
     halting.await.unwrap().is(5, &["has halted"]);
 }

@@ -24,6 +24,7 @@ async fn of_two_runs_that_wait_the_older_gives_way_and_says_to_whom() {
     let given_up = ["superseded by run r-2, which is newer", "run r-1 was given up"];
     world.serin(&["adopt", "r-1"]).is(6, &given_up);
     world.serin(&["runs"]).is(0, &["given up by mira: superseded by run r-2, which is newer"]);
+    world.serin(&["runs", "-n", "1"]).is(0, &["r-2", "1 older run(s): serin runs -n 2"]);
     world.serin(&["adopt", "r-2"]).is(0, &["run r-2 is finished"]);
 }
 

@@ -12,7 +12,6 @@ use serin_model::{
     Action, EnvironmentName, HostName, LbObservation, MigrationKind, Plan, Reason, StepId, Subject,
     Timestamp, Verdict,
 };
-use serin_planner::Request;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -54,17 +53,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(truth: Installation) -> Self {
-        let request = Request {
-            topology: &truth.topology,
-            pipeline: &truth.pipeline,
-            build: &truth.build,
-            observed: &truth.observed,
-            passed: &truth.passed,
-            pace: truth.pace,
-            back: truth.back.as_ref(),
-            patching: truth.patching.as_ref(),
-            overlays: &truth.overlays,
-        };
+        let request = truth.request();
         let (plan, _) = serin_planner::plan(request).unwrap();
         Self::with_plan(truth, plan)
     }

@@ -50,6 +50,21 @@ fn argv(text: &str) -> Argv {
 }
 
 impl Installation {
+    /// What the planner is asked.
+    pub(crate) fn request(&self) -> serin_planner::Request<'_> {
+        serin_planner::Request {
+            topology: &self.topology,
+            pipeline: &self.pipeline,
+            build: &self.build,
+            observed: &self.observed,
+            passed: &self.passed,
+            pace: self.pace,
+            back: self.back.as_ref(),
+            patching: self.patching.as_ref(),
+            overlays: &self.overlays,
+        }
+    }
+
     pub(crate) fn new(text: &str) -> Self {
         let mut environments = BTreeMap::new();
         let mut current: Option<EnvironmentName> = None;

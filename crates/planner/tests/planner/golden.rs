@@ -3,7 +3,7 @@
 use crate::installation::{Installation, of, running};
 use crate::render;
 use serin_model::{AdminState, DebVersion, PackageState};
-use serin_planner::{Request, plan};
+use serin_planner::plan;
 
 pub(crate) const SMALL: &str = "
 staging lb-01
@@ -12,20 +12,6 @@ production lb-01 lb-02
   main deploy-01 gitaly-01 web-01..04 api-01..02
   canary web-cny-01 api-cny-01
 ";
-
-pub(crate) fn request(installation: &Installation) -> Request<'_> {
-    Request {
-        topology: &installation.topology,
-        pipeline: &installation.pipeline,
-        build: &installation.build,
-        observed: &installation.observed,
-        passed: &installation.passed,
-        pace: installation.pace,
-        back: installation.back.as_ref(),
-        patching: installation.patching.as_ref(),
-        overlays: &installation.overlays,
-    }
-}
 
 pub(crate) fn golden(name: &str, text: &str) {
     insta::with_settings!({
@@ -38,14 +24,14 @@ pub(crate) fn golden(name: &str, text: &str) {
 #[test]
 fn a_build_goes_through_six_stages_in_the_order_of_the_design() {
     let installation = Installation::new(SMALL);
-    let (plan, report) = plan(request(&installation)).unwrap();
+    let (plan, report) = plan(installation.request()).unwrap();
     golden("to_canary", &format!("{}\n{}", render::report(&report), render::plan(&plan)));
 }
 
 #[test]
 fn a_fleet_that_is_half_done_is_finished_and_not_begun_again() {
     let mut installation = Installation::new(SMALL);
-    let (whole, _) = plan(request(&installation)).unwrap();
+    let (whole, _) = plan(installation.request()).unwrap();
     // Stages 1 and 2 are done; stage 3 died after web-01.
     let done: Vec<u32> = vec![1, 2];
     for (stage, lane, step) in whole.steps() {
@@ -56,7 +42,7 @@ fn a_fleet_that_is_half_done_is_finished_and_not_begun_again() {
     }
     installation.passed.extend(done);
     installation.set_admin(&of("web-02.staging"), AdminState::Drain);
-    let (rest, report) = plan(request(&installation)).unwrap();
+    let (rest, report) = plan(installation.request()).unwrap();
     let text = format!("{}\n{}", render::report(&report), render::diff(&whole, &rest));
     golden("half_done", &text);
 }
@@ -75,6 +61,6 @@ fn the_report_says_in_words_what_is_out_of_the_ordinary() {
     installation.servers("api-cny-01.production")[0].admin = AdminState::Drain;
     installation.environment("production").alerts = None;
     installation.build.kind = serin_model::BuildKind::Unknown;
-    let (_, report) = plan(request(&installation)).unwrap();
+    let (_, report) = plan(installation.request()).unwrap();
     golden("report", &render::report(&report));
 }

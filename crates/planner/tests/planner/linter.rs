@@ -1,12 +1,12 @@
 //! The linter finds each thing that no plan may have, when a good plan is broken in just that way.
 
-use crate::golden::{SMALL, request};
+use crate::golden::SMALL;
 use crate::installation::{Installation, of};
 use serin_model::{Action, Plan, Stage, Step, Subject};
 use serin_planner::{check_plan, plan};
 
 fn findings(break_it: impl FnOnce(&mut Plan)) -> Vec<String> {
-    let (mut plan, _) = plan(request(&Installation::new(SMALL))).unwrap();
+    let (mut plan, _) = plan(Installation::new(SMALL).request()).unwrap();
     assert_eq!(check_plan(&plan), [], "the plan is good to begin with");
     break_it(&mut plan);
     check_plan(&plan).iter().map(ToString::to_string).collect()

@@ -1,6 +1,6 @@
 //! Patches: plans about one, and runs that keep one.
 
-use crate::golden::{SMALL, golden, request};
+use crate::golden::{SMALL, golden};
 use crate::installation::{Installation, build, of, to_main};
 use crate::render;
 use serin_model::{
@@ -70,7 +70,7 @@ fn carry(installation: &mut Installation, state: &CarriedState) {
 #[test]
 fn every_host_is_checked_first_and_only_those_that_have_loaded_a_file_are_drained() {
     let installation = patching(Pace::Careful, PatchDirection::Apply);
-    let (plan, report) = plan(request(&installation)).unwrap();
+    let (plan, report) = plan(installation.request()).unwrap();
     assert_eq!(check_plan(&plan), []);
     golden("patch", &format!("{}\n{}", render::report(&report), render::plan(&plan)));
 }
@@ -80,7 +80,7 @@ fn an_expedited_patch_is_one_stage_without_drains() {
     let installation = patching(Pace::Expedited, PatchDirection::Remove);
     let mut installation = installation;
     carry(&mut installation, &CarriedState::Applied);
-    let (plan, report) = plan(request(&installation)).unwrap();
+    let (plan, report) = plan(installation.request()).unwrap();
     assert_eq!(check_plan(&plan), []);
     golden("patch_expedited", &format!("{}\n{}", render::report(&report), render::plan(&plan)));
 }
@@ -88,7 +88,7 @@ fn an_expedited_patch_is_one_stage_without_drains() {
 #[test]
 fn a_host_is_done_only_when_a_run_has_seen_its_services_load_the_patch() {
     let changes = |installation: &Installation| {
-        let (plan, _) = plan(request(installation)).unwrap();
+        let (plan, _) = plan(installation.request()).unwrap();
         plan.steps().filter(|(_, _, step)| matches!(step.action, Action::Patch { .. })).count()
     };
     let mut installation = patching(Pace::Careful, PatchDirection::Apply);
@@ -106,7 +106,7 @@ fn a_host_is_done_only_when_a_run_has_seen_its_services_load_the_patch() {
 fn a_host_with_another_version_is_refused() {
     let mut installation = patching(Pace::Careful, PatchDirection::Apply);
     installation.overlays = vec![overlay("0.9")];
-    let error = plan(request(&installation)).unwrap_err();
+    let error = plan(installation.request()).unwrap_err();
     assert!(matches!(error, PlanError::NoOverlay { .. }), "{error}");
 }
 
@@ -114,7 +114,7 @@ fn a_host_with_another_version_is_refused() {
 fn a_run_puts_a_patch_on_again_before_a_service_loads_what_it_installed() {
     let mut installation = Installation::new(SMALL);
     installation.overlays = vec![overlay("2.0")];
-    let (plan, report) = plan(request(&installation)).unwrap();
+    let (plan, report) = plan(installation.request()).unwrap();
     assert_eq!(check_plan(&plan), []);
     insta::assert_snapshot!(
         report.notes.iter().map(ToString::to_string).find(|note| note.contains("patch")).unwrap(),
@@ -138,12 +138,12 @@ fn a_run_puts_a_patch_on_again_before_a_service_loads_what_it_installed() {
 #[test]
 fn a_host_that_has_the_build_and_lost_the_patch_gets_it_with_its_services_told() {
     let mut installation = Installation::new(SMALL);
-    let (first, _) = plan(request(&installation)).unwrap();
+    let (first, _) = plan(installation.request()).unwrap();
     installation.succeed(&first);
     installation.pass_all();
-    assert!(plan(request(&installation)).unwrap().0.is_empty());
+    assert!(plan(installation.request()).unwrap().0.is_empty());
     installation.overlays = vec![overlay("2.0")];
-    let (again, _) = plan(request(&installation)).unwrap();
+    let (again, _) = plan(installation.request()).unwrap();
     let told: Vec<(String, Vec<ServiceName>)> = again
         .steps()
         .filter_map(|(_, lane, step)| {
@@ -154,5 +154,5 @@ fn a_host_that_has_the_build_and_lost_the_patch_gets_it_with_its_services_told()
     let web = told.iter().find(|(host, _)| host.starts_with("web-cny")).expect("the canary");
     assert!(!web.1.is_empty(), "nothing that follows tells a service that runs the version");
     carry(&mut installation, &CarriedState::Applied);
-    assert!(plan(request(&installation)).unwrap().0.is_empty(), "nothing is lost any more");
+    assert!(plan(installation.request()).unwrap().0.is_empty(), "nothing is lost any more");
 }

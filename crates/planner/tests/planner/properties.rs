@@ -1,6 +1,5 @@
 //! What is true of every plan, whatever the installation and the state it is in.
 
-use crate::golden::request;
 use crate::installation::{Installation, NEW, OLD, of, running};
 use crate::render;
 use serin_model::{
@@ -94,7 +93,7 @@ fn always(claim: impl Fn(&mut Installation, &dyn Fn(&str) -> String)) {
 #[test]
 fn planning_twice_gives_equal_plans() {
     always(|installation, seed| {
-        let (first, second) = (plan(request(installation)), plan(request(&installation.clone())));
+        let (first, second) = (plan(installation.request()), plan(installation.clone().request()));
         assert_eq!(first.unwrap(), second.unwrap(), "{}", seed("they differ"));
     });
 }
@@ -102,10 +101,10 @@ fn planning_twice_gives_equal_plans() {
 #[test]
 fn planning_after_success_gives_an_empty_plan() {
     always(|installation, seed| {
-        let (all, _) = plan(request(installation)).unwrap();
+        let (all, _) = plan(installation.request()).unwrap();
         installation.succeed(&all);
         installation.pass_all();
-        let (nothing, _) = plan(request(installation)).unwrap();
+        let (nothing, _) = plan(installation.request()).unwrap();
         assert!(nothing.is_empty(), "{}", seed(&render::plan(&nothing)));
     });
 }
@@ -113,7 +112,7 @@ fn planning_after_success_gives_an_empty_plan() {
 #[test]
 fn every_plan_is_clean() {
     always(|installation, seed| {
-        let (all, _) = plan(request(installation)).unwrap();
+        let (all, _) = plan(installation.request()).unwrap();
         assert_eq!(check_plan(&all), [], "{}", seed("findings"));
     });
 }
@@ -121,7 +120,7 @@ fn every_plan_is_clean() {
 #[test]
 fn every_host_that_is_not_as_it_should_be_is_brought_back_through_the_whole_lane() {
     always(|installation, seed| {
-        let (all, _) = plan(request(installation)).unwrap();
+        let (all, _) = plan(installation.request()).unwrap();
         for (environment, host) in hosts_to_deploy(installation) {
             let up = installation.servers(host.as_str()).iter().all(|server| server.up);
             let seen = &installation.observed.hosts[&host];
@@ -155,7 +154,7 @@ fn hosts_to_deploy(
 #[test]
 fn a_stage_is_left_out_only_if_this_build_has_passed_it() {
     always(|installation, seed| {
-        let (all, _) = plan(request(installation)).unwrap();
+        let (all, _) = plan(installation.request()).unwrap();
         for spec in &installation.pipeline.stages {
             let Some(stage) = all.stages.iter().find(|stage| stage.number == spec.number) else {
                 assert!(installation.passed.contains(&spec.number), "{}", seed(&spec.title));
@@ -171,7 +170,7 @@ fn a_stage_is_left_out_only_if_this_build_has_passed_it() {
 #[test]
 fn config_management_is_stopped_on_every_host_that_is_changed_or_reads_a_record_that_changes() {
     always(|installation, seed| {
-        let (all, _) = plan(request(installation)).unwrap();
+        let (all, _) = plan(installation.request()).unwrap();
         let mut stopped = BTreeSet::new();
         for (stage, lane, step) in all.steps() {
             let here = |subject: &Subject| (stage.environment.clone(), subject.clone());
@@ -196,7 +195,7 @@ fn config_management_is_stopped_on_every_host_that_is_changed_or_reads_a_record_
 #[test]
 fn production_main_is_never_touched_on_the_way_to_the_canary() {
     always(|installation, seed| {
-        let (all, _) = plan(request(installation)).unwrap();
+        let (all, _) = plan(installation.request()).unwrap();
         let production = &installation.topology.environments[&of("production")];
         let main = &production.fleets[&of("main")];
         for (_, lane, step) in all.steps() {

@@ -1,6 +1,6 @@
 //! What makes a plan impossible: every variant of `PlanError`, in words.
 
-use crate::golden::{SMALL, request};
+use crate::golden::SMALL;
 use crate::installation::{Installation, of, up};
 use serin_model::{EnvironmentName, HostName, LbName};
 use serin_planner::plan;
@@ -8,7 +8,7 @@ use serin_planner::plan;
 fn refusal(break_it: impl FnOnce(&mut Installation)) -> String {
     let mut installation = Installation::new(SMALL);
     break_it(&mut installation);
-    let error = plan(request(&installation)).expect_err("it was planned around");
+    let error = plan(installation.request()).expect_err("it was planned around");
     error.to_string()
 }
 
@@ -61,7 +61,7 @@ fn a_server_at_an_address_of_nobody_we_know_is_none_of_our_business() {
     let key = lb("production", "lb-01");
     let seen = installation.observed.load_balancers.get_mut(&key).unwrap();
     seen.servers.insert((of("assets"), of("cdn")), up("10.9.9.9"));
-    assert!(plan(request(&installation)).is_ok());
+    assert!(plan(installation.request()).is_ok());
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_host_without_room_for_the_package_is_named_before_anything_happens() {
 fn an_environment_has_exactly_one_deploy_host() {
     for (hosts, count) in [("web-01..02", 0), ("deploy-01..02 web-01..02", 2)] {
         let installation = Installation::new(&format!("staging lb-01\n  main {hosts}"));
-        let error = plan(request(&installation)).unwrap_err().to_string();
+        let error = plan(installation.request()).unwrap_err().to_string();
         let words = format!(
             "staging has {count} hosts whose role runs migrations; there must be exactly one"
         );

@@ -1,6 +1,6 @@
 //! On from the canary, and back: the plans that follow from the configured pipelines.
 
-use crate::golden::{SMALL, golden, request};
+use crate::golden::{SMALL, golden};
 use crate::installation::{Installation, build, of, to_main};
 use crate::render;
 use serin_model::{Back, HostName, Pace, Pipeline, PipelineName};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// An installation whose canary runs the new build.
 fn on_canary() -> Installation {
     let mut installation = Installation::new(SMALL);
-    let (first, _) = plan(request(&installation)).unwrap();
+    let (first, _) = plan(installation.request()).unwrap();
     installation.succeed(&first);
     installation.pipeline = to_main(&installation.topology);
     installation
@@ -44,7 +44,7 @@ fn go_back(installation: &mut Installation, pace: Pace) {
 #[test]
 fn the_build_on_the_canary_goes_on_to_main_after_real_traffic_has_proven_it() {
     let installation = on_canary();
-    let (plan, report) = plan(request(&installation)).unwrap();
+    let (plan, report) = plan(installation.request()).unwrap();
     assert_eq!(check_plan(&plan), []);
     golden("to_main", &format!("{}\n{}", render::report(&report), render::plan(&plan)));
 }
@@ -54,7 +54,7 @@ fn a_canary_that_runs_anything_else_proves_nothing() {
     let refusal = |change: fn(&mut Installation)| {
         let mut installation = on_canary();
         change(&mut installation);
-        let error = plan(request(&installation)).unwrap_err();
+        let error = plan(installation.request()).unwrap_err();
         assert!(matches!(error, PlanError::NotProven { .. }), "{error}");
         error.to_string()
     };
@@ -74,14 +74,14 @@ fn a_canary_that_runs_anything_else_proves_nothing() {
 #[test]
 fn a_rollback_takes_the_stages_in_reverse_order_and_ends_with_the_gates() {
     let mut installation = on_canary();
-    let (forward, _) = plan(request(&installation)).unwrap();
+    let (forward, _) = plan(installation.request()).unwrap();
     installation.succeed(&forward);
     go_back(&mut installation, Pace::Careful);
-    let (back, report) = plan(request(&installation)).unwrap();
+    let (back, report) = plan(installation.request()).unwrap();
     assert_eq!(check_plan(&back), []);
     golden("rollback", &format!("{}\n{}", render::report(&report), render::plan(&back)));
     installation.succeed(&back);
-    let (again, _) = plan(request(&installation)).unwrap();
+    let (again, _) = plan(installation.request()).unwrap();
     let changes = again.steps().filter(|(_, _, step)| step.action.name() == "install").count();
     assert_eq!(changes, 0, "planning right after success changes nothing");
 }
@@ -89,10 +89,10 @@ fn a_rollback_takes_the_stages_in_reverse_order_and_ends_with_the_gates() {
 #[test]
 fn an_expedited_rollback_is_one_stage_without_drains() {
     let mut installation = on_canary();
-    let (forward, _) = plan(request(&installation)).unwrap();
+    let (forward, _) = plan(installation.request()).unwrap();
     installation.succeed(&forward);
     go_back(&mut installation, Pace::Expedited);
-    let (back, report) = plan(request(&installation)).unwrap();
+    let (back, report) = plan(installation.request()).unwrap();
     assert_eq!(check_plan(&back), []);
     golden("rollback_expedited", &format!("{}\n{}", render::report(&report), render::plan(&back)));
 }
@@ -114,7 +114,7 @@ fn a_host_that_no_pipeline_names_goes_back_all_the_same() {
     let recipes = Recipes { topology: &installation.topology, pipelines: &pipelines };
     installation.pipeline = recipes.rollback(of("rollback"), &back, Pace::Careful);
     installation.back = Some(back);
-    let (plan, _) = plan(request(&installation)).unwrap();
+    let (plan, _) = plan(installation.request()).unwrap();
     let changed: Vec<String> = plan
         .steps()
         .filter(|(_, _, step)| step.action.name() == "install")
@@ -126,7 +126,7 @@ fn a_host_that_no_pipeline_names_goes_back_all_the_same() {
 #[test]
 fn a_forecast_counts_the_hosts_that_go_one_after_the_other() {
     let installation = on_canary();
-    let (forward, _) = plan(request(&installation)).unwrap();
+    let (forward, _) = plan(installation.request()).unwrap();
     let minute = std::time::Duration::from_mins(1);
     // One gitaly, then four web hosts one by one; two bakes and the watch of the canary; the rest is short.
     let careful = serin_planner::forecast(&forward, minute);
@@ -134,7 +134,7 @@ fn a_forecast_counts_the_hosts_that_go_one_after_the_other() {
     let mut installation = installation;
     installation.succeed(&forward);
     go_back(&mut installation, Pace::Expedited);
-    let (back, _) = plan(request(&installation)).unwrap();
+    let (back, _) = plan(installation.request()).unwrap();
     let expedited = serin_planner::forecast(&back, minute);
     // The roles of both fleets at once, then gitaly, then the deploy host.
     assert!(expedited > minute * 3 && expedited < minute * 4, "{expedited:?}");
@@ -143,7 +143,7 @@ fn a_forecast_counts_the_hosts_that_go_one_after_the_other() {
 #[test]
 fn every_host_is_prepared_first_even_if_the_first_stage_changes_a_record_only() {
     let mut installation = on_canary();
-    let (forward, _) = plan(request(&installation)).unwrap();
+    let (forward, _) = plan(installation.request()).unwrap();
     installation.succeed(&forward);
     go_back(&mut installation, Pace::Careful);
     // Main's other hosts have gone back already; its record, gitaly, the canary and the deploy host have not.
@@ -155,7 +155,7 @@ fn every_host_is_prepared_first_even_if_the_first_stage_changes_a_record_only() 
     let pipelines = pipelines(&installation);
     let recipes = Recipes { topology: &installation.topology, pipelines: &pipelines };
     installation.pipeline = recipes.rollback(of("rollback"), &back, Pace::Careful);
-    let (plan, _) = plan(request(&installation)).unwrap();
+    let (plan, _) = plan(installation.request()).unwrap();
     let steps: Vec<&str> = plan.steps().map(|(_, _, step)| step.action.name()).collect();
     let install = steps.iter().position(|name| *name == "install").unwrap();
     let fetch = steps.iter().rposition(|name| *name == "fetch").unwrap();
@@ -175,7 +175,7 @@ fn a_rollback_starts_config_management_where_the_undone_run_had_only_stopped_it(
     installation.host("gitaly-01.production").package = other;
     for pace in [Pace::Careful, Pace::Expedited] {
         installation.pace = pace;
-        let (back, _) = plan(request(&installation)).unwrap();
+        let (back, _) = plan(installation.request()).unwrap();
         assert_eq!(check_plan(&back), []);
         let started = back.steps().filter(|(_, lane, step)| {
             step.action.name() == "start-config-management"

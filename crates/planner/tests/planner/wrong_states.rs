@@ -1,6 +1,6 @@
 //! A host is done only when all of it is right: whatever is wrong with it, it is put right and not skipped.
 
-use crate::golden::{SMALL, request};
+use crate::golden::SMALL;
 use crate::installation::{Installation, OLD, of, running};
 use crate::render;
 use serin_model::{AdminState, ConfigManagementState, PackageState};
@@ -9,10 +9,10 @@ use serin_planner::plan;
 /// An installation after a whole pipeline has succeeded, in which then something went wrong.
 fn drifted(drift: impl FnOnce(&mut Installation)) -> Installation {
     let mut installation = Installation::new(SMALL);
-    let (all, _) = plan(request(&installation)).unwrap();
+    let (all, _) = plan(installation.request()).unwrap();
     installation.succeed(&all);
     installation.pass_all();
-    let (nothing, _) = plan(request(&installation)).unwrap();
+    let (nothing, _) = plan(installation.request()).unwrap();
     assert!(nothing.is_empty(), "{}", render::plan(&nothing));
     drift(&mut installation);
     installation
@@ -20,7 +20,7 @@ fn drifted(drift: impl FnOnce(&mut Installation)) -> Installation {
 
 fn put_right(host: &str, drift: impl FnOnce(&mut Installation)) -> Vec<String> {
     let installation = drifted(drift);
-    let (plan, _) = plan(request(&installation)).unwrap();
+    let (plan, _) = plan(installation.request()).unwrap();
     let stages: Vec<u32> = plan.stages.iter().map(|stage| stage.number).collect();
     assert_eq!(stages.len(), 1, "only the host's own stage is planned, not {stages:?}");
     let phases = plan.stages.iter().flat_map(|stage| &stage.phases);
@@ -77,7 +77,7 @@ fn a_process_whose_version_cannot_be_told_is_judged_by_its_age() {
     };
     assert_eq!(put_right(host, |it| old(it, true)), ROLLED);
     let young = drifted(|it| old(it, false));
-    assert!(plan(request(&young)).unwrap().0.is_empty());
+    assert!(plan(young.request()).unwrap().0.is_empty());
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_canary_on_which_only_config_management_is_started_keeps_its_share_until_the
     let installation = drifted(|it| {
         it.host("web-cny-01.production").config_management = ConfigManagementState::Stopped;
     });
-    let (plan, _) = plan(request(&installation)).unwrap();
+    let (plan, _) = plan(installation.request()).unwrap();
     assert_eq!(render::of_subject(&plan, "canary"), ["6 share 5%"]);
 }
 
@@ -139,7 +139,7 @@ fn a_record_that_was_changed_behind_our_back_is_written_with_config_management_s
     let installation = drifted(|it| {
         it.observed.records.insert((of("staging"), of("main")), Some(of(OLD)));
     });
-    let (plan, _) = plan(request(&installation)).unwrap();
+    let (plan, _) = plan(installation.request()).unwrap();
     assert_eq!(render::of_subject(&plan, "main"), ["1 record over 1.0"]);
     for host in ["gitaly-01.staging", "web-01.staging", "web-02.staging", "sidekiq-01.staging"] {
         let steps = render::of_subject(&plan, host);
@@ -154,7 +154,7 @@ fn config_management_of_a_host_that_the_pipeline_never_reaches_stays_stopped_and
     let mut installation = Installation::new("staging lb-01\n  main deploy-01 web-01..02 git-01");
     let roles = serin_model::WorkSpec::Roles(vec![of("web")]);
     installation.pipeline.stages[2].work = roles;
-    let (plan, report) = plan(request(&installation)).unwrap();
+    let (plan, report) = plan(installation.request()).unwrap();
     assert_eq!(render::of_subject(&plan, "git-01.staging"), ["1 stop-config-management"]);
     let words = "config management stays stopped on git-01.staging: it will not run what its fleet's record says";
     assert!(render::report(&report).contains(words));
@@ -167,7 +167,7 @@ fn config_management_that_a_run_left_stopped_when_it_was_given_up_is_started_by_
         it.host("deploy-01.staging").config_management = ConfigManagementState::Stopped;
     });
     installation.pipeline.stages.retain(|stage| stage.number == 3);
-    let (plan, _) = plan(request(&installation)).unwrap();
+    let (plan, _) = plan(installation.request()).unwrap();
     let steps = render::of_subject(&plan, "deploy-01.staging");
     assert_eq!(steps, ["3 start config management of main"]);
 }
@@ -176,7 +176,7 @@ fn config_management_that_a_run_left_stopped_when_it_was_given_up_is_started_by_
 fn a_deploy_host_of_another_fleet_has_its_config_management_stopped_too() {
     let mut installation = Installation::new(SMALL);
     installation.pipeline.stages[4].fleet = of("canary");
-    let (plan, _) = plan(request(&installation)).unwrap();
+    let (plan, _) = plan(installation.request()).unwrap();
     let steps = render::of_subject(&plan, "deploy-01.production");
     assert_eq!(steps.first().unwrap(), "5 stop-config-management");
 }
@@ -197,7 +197,7 @@ fn migrations_that_were_never_applied_are_run_although_the_package_is_there() {
 #[test]
 fn migrations_that_could_not_be_read_are_not_taken_for_applied() {
     let installation = drifted(|it| it.host("deploy-01.staging").pending_migrations = None);
-    let (plan, _) = plan(request(&installation)).unwrap();
+    let (plan, _) = plan(installation.request()).unwrap();
     let steps = render::of_subject(&plan, "deploy-01.staging");
     assert!(steps.contains(&"1 migrate".to_owned()));
     assert!(steps.contains(&"4 migrate-post-deployment".to_owned()));
@@ -207,7 +207,7 @@ fn migrations_that_could_not_be_read_are_not_taken_for_applied() {
 fn gates_that_this_build_has_not_passed_are_run_although_nothing_is_left_to_do() {
     for number in 1..=6 {
         let installation = drifted(|it| it.passed.retain(|passed| *passed != number));
-        let (plan, report) = plan(request(&installation)).unwrap();
+        let (plan, report) = plan(installation.request()).unwrap();
         let stage = plan.stages.iter().find(|stage| stage.number == number).unwrap();
         let titles: Vec<&str> = stage.phases.iter().map(|phase| phase.title.as_str()).collect();
         let qa = ["guard", "QA", "bake", "final sweep"];
