@@ -19,6 +19,8 @@ mod hostile;
 #[cfg(test)]
 mod leaving;
 #[cfg(test)]
+mod left_behind;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod shares;

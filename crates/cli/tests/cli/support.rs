@@ -3,8 +3,8 @@
 use rustix::process::{Pid, Signal, kill_process};
 use serin_journal::SqliteJournal;
 use serin_model::{
-    Action, Actors, Build, BuildKind, Lane, Pace, Phase, Plan, Queue, Stage, Step, StepId, Subject,
-    Timestamp,
+    Action, Actors, Build, BuildKind, Lane, Pace, Phase, Plan, Queue, RunId, Stage, Step, StepId,
+    Subject, Timestamp,
 };
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -177,7 +177,6 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
         queue: Option<Queue>,
         actors: Actors,
     ) {
-        let config = serin_config::load(Path::new(&self.path("serin.toml"))).unwrap();
         let stage = |number: &u32| {
             let id = StepId::new(*number, "environment", &action, None);
             let guard = Step { id, action: action.clone() };
@@ -189,7 +188,14 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
                 phases: vec![Phase { title: "guard".to_owned(), lanes: vec![lane] }],
             }
         };
-        let plan = Plan {
+        let stages = stages.iter().map(stage).collect();
+        self.begin(Plan { queue, actors, ..self.plan(stages) }).await;
+    }
+
+    /// Makes a plan of these stages, by this installation's configuration.
+    pub(crate) fn plan(&self, stages: Vec<Stage>) -> Plan {
+        let config = serin_config::load(Path::new(&self.path("serin.toml"))).unwrap();
+        Plan {
             pipeline: "to-canary".parse().unwrap(),
             build: Build {
                 package: config.topology.package.clone(),
@@ -199,20 +205,24 @@ fleets.canary.hosts = {{ web = ["web-cny-01.gprd"] }}
                 kind: BuildKind::Official,
             },
             topology: config.topology,
-            stages: stages.iter().map(stage).collect(),
+            stages,
             pace: Pace::Careful,
             back: None,
             patching: None,
             overlays: Vec::new(),
             tolerated: BTreeMap::new(),
             why: None,
-            queue,
-            actors,
-        };
+            queue: None,
+            actors: Actors::One,
+        }
+    }
+
+    /// Records a run for which nobody acts yet.
+    pub(crate) async fn begin(&self, plan: Plan) -> RunId {
         let journal = SqliteJournal::open(Path::new(&self.path("journal.db"))).unwrap();
         let now =
             Timestamp::from_millis(jiff::Timestamp::now().as_millisecond().try_into().unwrap());
-        serin_runtime::start(&journal, plan, "mira", now).await.unwrap();
+        serin_runtime::start(&journal, plan, "mira", now).await.unwrap()
     }
 
     /// Asks HAProxy something.
